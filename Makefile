@@ -1,0 +1,23 @@
+# Two commands matter: `make demo` and `make test`. Both need only Python >= 3.11 (with venv) and make.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.complete
+
+.PHONY: setup demo test unit kafka fault e2e shared lint lock clean help
+
+help: ## say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+
+setup: $(STAMP) ## create .venv with everything pinned in requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml audit/pyproject.toml adapters/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "integrator needs Python 3.11 or later; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e audit -e . -e adapters
+	@touch $@
+
+lock: ## resolve the pinned set anew (needs uv)
+	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --universal --generate-hashes \
+	  --no-emit-package integrator --no-emit-package integrator-audit --no-emit-package integrator-adapters \
+	  --no-header --no-annotate --quiet --output-file requirements.lock

@@ -1,0 +1,1 @@
+"""The main job, played over a generated population."""

@@ -1,0 +1,1 @@
+"""The reference directory: who may receive what about whom, in one order."""

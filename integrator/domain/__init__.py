@@ -1,0 +1,1 @@
+"""What the integrator decides, without Kafka, HTTP, files or a clock."""

@@ -1,0 +1,1 @@
+"""The event log: connections, topics, access and the development broker."""

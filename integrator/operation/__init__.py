@@ -1,0 +1,1 @@
+"""Settings, secrets, telemetry and processes."""

@@ -1,0 +1,1 @@
+"""What a disclosure says in the ledger."""

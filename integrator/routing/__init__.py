@@ -1,0 +1,1 @@
+"""The data plane: from a source's record to the agencies' topics."""

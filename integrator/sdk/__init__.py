@@ -1,0 +1,1 @@
+"""What users import: the registry owner, the agency, the citizen."""
