@@ -34,7 +34,9 @@ class FileSecrets:
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise Refused("secret-name", f"{name!r} is no name of a secret: use lower-case letters, digits, '-' and '.'.")
+            raise Refused(
+                "secret-name", f"{name!r} is no name of a secret: use lower-case letters, digits, '-' and '.'."
+            )
         return self._directory / name
 
     def get(self, name: str) -> bytes:

@@ -1,0 +1,38 @@
+"""Turns people into pseudonyms: HMAC-SHA256(key, label ‖ 0x00 ‖ "scheme:value"), 32 bytes.
+
+Three kinds of key, never shared: the directory's, the ledger's, and one per agency and purpose (pairwise).
+There is no rotation in place: another key is another version, or another generation of a topic.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import uuid
+from typing import Literal
+
+from integrator.domain.identifiers import Pseudonym, SubjectRef
+
+Label = Literal["directory", "ledger", "pairwise"]
+
+
+def pseudonym(key: bytes, label: Label, person: SubjectRef) -> Pseudonym:
+    """Return the 32-byte pseudonym of `person` under `key`."""
+    message = b"%b\x00%b" % (label.encode(), person.canonical.encode())
+    return Pseudonym(hmac.digest(key, message, "sha256"))
+
+
+def pairwise_key(key: bytes, person: SubjectRef) -> bytes:
+    """Return the key of a delivered record: the pairwise pseudonym as 43 characters of base64url, ASCII."""
+    return base64.urlsafe_b64encode(pseudonym(key, "pairwise", person)).rstrip(b"=")
+
+
+def pairwise_event_id(key: bytes, source: str, event_id: str) -> str:
+    """Return the id under which one agency, for one purpose, knows the event: a UUIDv8 (RFC 9562 §5.8).
+
+    Its bytes are the first 16 of HMAC-SHA256(key, "event" ‖ 0x00 ‖ source ‖ 0x00 ‖ id).
+    """
+    digest = bytearray(hmac.digest(key, b"event\x00%b\x00%b" % (source.encode(), event_id.encode()), "sha256")[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(digest)))

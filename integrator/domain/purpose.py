@@ -1,0 +1,46 @@
+"""A purpose is one version of a processing activity with its legal ground; who acts under it is an agency."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from integrator.domain.documents import Document, Text, Texts
+from integrator.domain.identifiers import Name
+
+LegalGround = Literal["6(1)(a)", "6(1)(b)", "6(1)(c)", "6(1)(d)", "6(1)(e)", "6(1)(f)"]
+"""GDPR art. 6(1). Objection (art. 21) exists under (e) and (f), consent under (a)."""
+
+
+class Source(Document):
+    """An authoritative registry; `urn` is the CloudEvents source of all its events."""
+
+    name: Name
+    title: Texts
+    urn: Annotated[str, StringConstraints(pattern=r"^urn:[a-z0-9][a-z0-9-]{0,31}:[A-Za-z0-9:._-]+$", max_length=200)]
+    modelled: bool
+
+
+class Agency(Document):
+    """An organisation that receives. `recipient_class` stands for it where its name would tell too much."""
+
+    name: Name
+    title: Texts
+    identifier: Text
+    sector: Name
+    capacities: tuple[Name, ...] = ()
+    recipient_class: Texts
+    modelled: bool
+
+
+class Purpose(Document):
+    """Why an agency may receive: a processing activity at a version, with its ground in the GDPR."""
+
+    name: Name
+    version: int = Field(ge=1)
+    title: Texts
+    description: Texts
+    activity: Text
+    legal_ground: LegalGround
+    special_ground: Text | None = None
