@@ -89,6 +89,6 @@ class Directories(Protocol):
         """Open one consistent reading; close it before the first await."""
         ...
 
-    async def wait_for(self, position: Position, timeout: float) -> None:
-        """Return when the copy is at or past `position`; raises `Unavailable` (`directory-behind`) after `timeout`."""
+    async def wait_for(self, position: Position) -> None:
+        """Return when the copy is at or past `position`; the caller sets the time limit."""
         ...
