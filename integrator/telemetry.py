@@ -1,0 +1,45 @@
+"""Every name of a log event, a span and a metric, with a line of meaning each; the docs page is made from this file.
+
+- No value of a record, no number of a person and no pseudonym is ever an attribute.
+- One span per batch, with links; nothing per record.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from opentelemetry import metrics, trace
+
+LOG_EVENTS: Final[dict[str, str]] = {
+    "lane-fenced": "Another owner took the lane's transactional id; this one stops.",
+    "lane-opened": "The lane reads on from its recorded positions.",
+    "lane-restarted": "The lane starts anew after an error in a transaction; nothing of it became visible.",
+    "lane-stopped": "The lane gave up its partitions.",
+    "lane-waits": "The lane does not decide now, and says why.",
+}
+
+SPANS: Final[dict[str, str]] = {
+    "lane.transaction": "One transaction of one lane over all its streams.",
+    "ledger.append": "One batch of disclosure records made into ledger entries.",
+}
+
+METRICS: Final[dict[str, tuple[str, str]]] = {
+    "integrator.deliveries": ("1", "Deliveries made visible, by agency and purpose."),
+    "integrator.ledger.entries": ("1", "Entries made durable, by log."),
+}
+
+
+def log(room: str) -> structlog.stdlib.BoundLogger:
+    """Return the logger of a room. Its events are the keys of `LOG_EVENTS`."""
+    return structlog.stdlib.get_logger(room=room)
+
+
+def tracer() -> trace.Tracer:
+    """Return the tracer of the project."""
+    return trace.get_tracer("integrator")
+
+
+def meter() -> metrics.Meter:
+    """Return the meter of the project."""
+    return metrics.get_meter("integrator")
