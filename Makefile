@@ -4,6 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 
 .PHONY: setup demo test unit kafka fault e2e shared lint lock clean help
+.DEFAULT_GOAL := help
 
 help: ## say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -21,3 +22,15 @@ lock: ## resolve the pinned set anew (needs uv)
 	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --universal --generate-hashes \
 	  --no-emit-package integrator --no-emit-package integrator-audit --no-emit-package integrator-adapters \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
+
+demo: setup ## play the main job on a real Kafka, and stay up until Ctrl-C
+	@$(BIN)/integrator demo
+
+test: setup ## every tier: lint, unit, real Kafka, faults, end to end, shared data
+	@$(BIN)/python -m tests.tiers
+
+unit kafka fault e2e shared lint: setup ## one tier of the tests
+	@$(BIN)/python -m tests.tiers $@
+
+clean: ## remove the virtual environment and caches of this checkout
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import fastavro
-from fastavro.schema import fingerprint, to_parsing_canonical_form
+from fastavro.schema import SchemaParseException, fingerprint, to_parsing_canonical_form
 
 from integrator.domain.errors import Invalid
 
@@ -38,7 +38,7 @@ def parse_schema(text: str) -> dict[str, Any]:
     """Parse an Avro schema from JSON text. Raises `Invalid` (`schema-invalid`)."""
     try:
         return cast("dict[str, Any]", fastavro.parse_schema(json.loads(text)))
-    except (ValueError, KeyError, TypeError, fastavro.schema.SchemaParseException) as error:
+    except (ValueError, KeyError, TypeError, SchemaParseException) as error:
         raise Invalid("schema-invalid", f"This is no Avro schema: {error}") from None
 
 

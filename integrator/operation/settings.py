@@ -1,0 +1,163 @@
+"""Knows one installation: where its files are, which cluster it uses, and under which name its ledger signs.
+
+An installation is a directory:
+
+    settings.toml   what an operator may read and change
+    secrets/        one file each, mode 0600
+    kafka/          the development broker, when there is one
+    directory/      this machine's copy of the reference directory (LMDB)
+    ledger/         one SQLite file per log, person keys apart, `public/` with the static files
+    logs/, run/     what the processes write while they run
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from integrator.domain.errors import Invalid, Refused
+from integrator.kafka.connection import Connection
+from integrator.operation.secrets import FileSecrets, Secrets, password
+
+FILE = "settings.toml"
+
+
+class Settings(BaseSettings):
+    """What an operator sets: in `settings.toml`, or as `INTEGRATOR_…` in the environment, which wins."""
+
+    model_config = SettingsConfigDict(env_prefix="INTEGRATOR_", extra="forbid", frozen=True)
+
+    profile: Literal["development", "production"] = "production"
+    """`development` alone accepts tokens of fictional people."""
+    installation: str = Field(default="integrator", pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    host: str = Field(default="integrator.example", pattern=r"^[a-z0-9.-]+$")
+    """The name in the ledger's origins: hashed into every entry, so final. Never a port."""
+    lanes: int = Field(default=4, ge=1, le=256)
+    """Fixed at installation."""
+    workers: int = Field(default=2, ge=1, le=64)
+    bootstrap: str = ""
+    """`host:port,…` of the cluster; empty means the development broker of this directory."""
+    security_protocol: Literal["SASL_PLAINTEXT", "SASL_SSL"] = "SASL_PLAINTEXT"
+    replication: int = Field(default=1, ge=1, le=7)
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=0, ge=0, le=65535)
+    """0 takes a free port at the first start and keeps it in `run/http-port`."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One installation on this machine."""
+
+    data: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, data: Path) -> Installation:
+        """Open an existing installation. Raises `Refused` (`no-installation`) or `Invalid` (`settings`)."""
+        file = data / FILE
+        try:
+            members = tomllib.loads(file.read_text("utf-8"))
+        except FileNotFoundError:
+            raise Refused(
+                "no-installation", f"There is no {FILE} in {data}: name the directory with --data, or run `integrator run`."
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Invalid("settings", f"{file} is no TOML: {error}", where=str(file)) from None
+        return cls(data, read_settings(members, str(file)))
+
+    @classmethod
+    def create(cls, data: Path, settings: Settings) -> Installation:
+        """Write `settings.toml` into `data`; an existing one is left alone and opened."""
+        data.mkdir(parents=True, exist_ok=True)
+        try:
+            with (data / FILE).open("x", encoding="utf-8") as out:
+                out.write("# Every member may also be set as INTEGRATOR_<MEMBER> in the environment.\n")
+                for name, value in settings.model_dump().items():
+                    out.write(f"{name} = {_toml(value)}\n")
+        except FileExistsError:
+            return cls.open(data)
+        for folder in ("logs", "run"):
+            (data / folder).mkdir(exist_ok=True)
+        return cls(data, settings)
+
+    @property
+    def secrets(self) -> Secrets:
+        """The secrets of this installation."""
+        return FileSecrets(self.data / "secrets")
+
+    @property
+    def directory(self) -> Path:
+        """Where this machine's copy of the directory is."""
+        return self.data / "directory"
+
+    @property
+    def ledger(self) -> Path:
+        """Where the logs are."""
+        return self.data / "ledger"
+
+    @property
+    def kafka(self) -> Path:
+        """Where the development broker keeps its files."""
+        return self.data / "kafka"
+
+    @property
+    def bootstrap(self) -> str:
+        """The cluster's addresses: the configured ones, or those of the development broker."""
+        if self.settings.bootstrap:
+            return self.settings.bootstrap
+        try:
+            return (self.data / "run" / "bootstrap").read_text("utf-8").strip()
+        except FileNotFoundError:
+            raise Refused(
+                "no-kafka",
+                f"{self.data / FILE} names no cluster and no development broker was started here: "
+                "set `bootstrap`, or run `integrator kafka start`.",
+            ) from None
+
+    @property
+    def api_url(self) -> str:
+        """The address of this installation's HTTP interface, without a trailing slash."""
+        port = self.settings.http_port
+        if port == 0:
+            try:
+                port = int((self.data / "run" / "http-port").read_text("utf-8"))
+            except (FileNotFoundError, ValueError):
+                raise Refused("not-running", f"The installation in {self.data} does not run: start it with `integrator run`.") from None
+        return f"http://{self.settings.http_host}:{port}"
+
+    def connection(self, principal: str) -> Connection:
+        """Return how `principal` connects, with its password from the secrets (made when it is new)."""
+        secret = self.secrets.create(f"kafka-{principal}", password)
+        return Connection(self.bootstrap, principal, secret.decode(), security_protocol=self.settings.security_protocol)
+
+
+def read_settings(members: dict[str, Any], where: str) -> Settings:
+    """Check `members` as settings. Raises `Invalid` (`settings`) that names each wrong member."""
+    try:
+        return Settings(**members)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        raise Invalid("settings", f"{where}: {problems}", where=where) from None
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+    return str(value).lower() if isinstance(value, bool) else str(value)
