@@ -17,6 +17,9 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "lane-restarted": "The lane starts anew after an error in a transaction; nothing of it became visible.",
     "lane-stopped": "The lane gave up its partitions.",
     "lane-waits": "The lane does not decide now, and says why.",
+    "process-ready": "A process of the installation does its work.",
+    "process-restarted": "A process ended by itself and was started again.",
+    "process-stopped": "A process drained and ended because it was told to.",
 }
 
 SPANS: Final[dict[str, str]] = {

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from integrator.domain.errors import Invalid, Refused
@@ -52,10 +52,10 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic's
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings
@@ -76,7 +76,8 @@ class Installation:
             members = tomllib.loads(file.read_text("utf-8"))
         except FileNotFoundError:
             raise Refused(
-                "no-installation", f"There is no {FILE} in {data}: name the directory with --data, or run `integrator run`."
+                "no-installation",
+                f"There is no {FILE} in {data}: name the directory with --data, or run `integrator run`.",
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Invalid("settings", f"{file} is no TOML: {error}", where=str(file)) from None
@@ -139,13 +140,17 @@ class Installation:
             try:
                 port = int((self.data / "run" / "http-port").read_text("utf-8"))
             except (FileNotFoundError, ValueError):
-                raise Refused("not-running", f"The installation in {self.data} does not run: start it with `integrator run`.") from None
+                raise Refused(
+                    "not-running", f"The installation in {self.data} does not run: start it with `integrator run`."
+                ) from None
         return f"http://{self.settings.http_host}:{port}"
 
     def connection(self, principal: str) -> Connection:
         """Return how `principal` connects, with its password from the secrets (made when it is new)."""
         secret = self.secrets.create(f"kafka-{principal}", password)
-        return Connection(self.bootstrap, principal, secret.decode(), security_protocol=self.settings.security_protocol)
+        return Connection(
+            self.bootstrap, principal, SecretStr(secret.decode()), security_protocol=self.settings.security_protocol
+        )
 
 
 def read_settings(members: dict[str, Any], where: str) -> Settings:
