@@ -122,9 +122,9 @@ class DevelopmentBroker:
     ) -> BrokerAddress:
         """Start the broker, or find it running; when this returns, it serves the administrator.
 
-        The first start of all fetches the jars, for which `seconds` do not count; `progress` is told. Raises `Refused` (`port-in-use`,
-        `kafka-no-java`, `kafka-wrong-password`, …), `Unavailable` (`kafka-download`, `kafka-died`, `kafka-slow`),
-        `Tampered` (`kafka-jar-checksum`) or `Busy` (`kafka-lock`).
+        The first start of all fetches the jars, for which `seconds` do not count; `progress` is told.
+        Raises `Refused` (`port-in-use`, `kafka-no-java`, `kafka-wrong-password`, …), `Unavailable` (`kafka-download`,
+        `kafka-died`, `kafka-slow`), `Tampered` (`kafka-jar-checksum`) or `Busy` (`kafka-lock`).
         """
         async with self._alone():
             if running := self._running():
