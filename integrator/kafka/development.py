@@ -96,8 +96,7 @@ class DevelopmentBroker:
     @property
     def pid(self) -> int | None:
         """The number of the broker's process, or `None` while it does not run."""
-        running = self._running()
-        return running.pid if running else None
+        return _status(self._files).pid
 
     @property
     def log(self) -> Path:
@@ -110,12 +109,7 @@ class DevelopmentBroker:
 
     def status(self) -> BrokerStatus:
         """Tell what the files and the process table say; asks the broker nothing."""
-        noted, ports = self._files.running(), self._files.ports()
-        bootstrap = f"{LOOPBACK}:{ports.client}" if ports else None
-        if noted is None:
-            return BrokerStatus("stopped", None, bootstrap, self._files.log)
-        alive = self._running() is not None
-        return BrokerStatus("running" if alive else "died", noted.pid if alive else None, bootstrap, self._files.log)
+        return _status(self._files)
 
     async def start(
         self, *, seconds: float = START_SECONDS, progress: artefacts.Progress | None = None
@@ -127,7 +121,7 @@ class DevelopmentBroker:
         `kafka-died`, `kafka-slow`), `Tampered` (`kafka-jar-checksum`) or `Busy` (`kafka-lock`).
         """
         async with self._alone():
-            if running := self._running():
+            if running := _running(self._files):
                 self._refuse_other_port()
                 await self._until_ready(running.process, seconds=seconds, log_from=self._files.log.stat().st_size)
                 return BrokerAddress(self.bootstrap, running.pid, started=False)
@@ -153,7 +147,7 @@ class DevelopmentBroker:
         When this returns, its process is gone. Raises `Busy` (`kafka-lock`) while somebody else starts it.
         """
         async with self._alone():
-            running = self._running()
+            running = _running(self._files)
             if running is not None:
                 running.process.send(signal.SIGTERM)
                 if await self._gone(running.process, seconds=seconds):
@@ -167,16 +161,9 @@ class DevelopmentBroker:
 
     def kill(self) -> None:
         """End the broker as a power cut does, for tests of faults; nothing is tidied. When this returns, it is gone."""
-        if running := self._running():
+        if running := _running(self._files):
             running.process.send(signal.SIGKILL)
             self._until_gone(running.process)
-
-    def _running(self) -> Running | None:
-        noted = self._files.running()
-        if noted is None:
-            return None
-        reap(noted.pid)
-        return noted if noted.process.alive() else None
 
     def _refuse_other_port(self) -> None:
         ports = self._files.ports()
@@ -344,6 +331,29 @@ class DevelopmentBroker:
                         ) from None
                     await asyncio.sleep(0.1)
             yield
+
+
+def status_of(directory: Path) -> BrokerStatus:
+    """Tell the state of the broker of an installation directory, without its secrets; writes nothing."""
+    return _status(BrokerFiles(directory))
+
+
+def _status(files: BrokerFiles) -> BrokerStatus:
+    noted, ports = files.running(), files.ports()
+    bootstrap = f"{LOOPBACK}:{ports.client}" if ports else None
+    if noted is None:
+        return BrokerStatus("stopped", None, bootstrap, files.log)
+    if _running(files) is None:
+        return BrokerStatus("died", None, bootstrap, files.log)
+    return BrokerStatus("running", noted.pid, bootstrap, files.log)
+
+
+def _running(files: BrokerFiles) -> Running | None:
+    noted = files.running()
+    if noted is None:
+        return None
+    reap(noted.pid)
+    return noted if noted.process.alive() else None
 
 
 async def _ingredients(progress: artefacts.Progress | None) -> tuple[tuple[Path, ...], java.Java]:
