@@ -65,6 +65,26 @@ class Types:
         """Return the definition that `node` names, or `node` itself."""
         return self.named.get(node, node) if isinstance(node, str) else node
 
+    def definition(self, node: Any) -> Any:
+        """Return `node` as a schema that stands alone: each name is defined where it is met first."""
+        return self._define(node, set())
+
+    def _define(self, node: Any, defined: set[str]) -> Any:
+        if isinstance(node, list):
+            return [self._define(branch, defined) for branch in cast("list[Any]", node)]
+        found = self.resolve(node)
+        if isinstance(found, str):
+            return found
+        kind = cast("dict[str, Any]", found)
+        if (name := kind.get("name")) is not None:
+            if name in defined:
+                return name
+            defined.add(name)
+        below = {part: self._define(kind[part], defined) for part in ("items", "values") if part in kind}
+        if "fields" in kind:
+            below["fields"] = [field | {"type": self._define(field["type"], defined)} for field in kind["fields"]]
+        return kind | below
+
     def reach(self, node: Any) -> _Reached:
         """Go through arrays and unions of null and one other type to what stands behind them."""
         many = optional = False
@@ -146,9 +166,10 @@ def delivered_fields(authorisation: Authorisation, contract: Contract) -> tuple[
 def derive_schema(schema: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     """Return the schema of the values that `pick(schema, value, fields)` makes: plain JSON, same order of fields.
 
-    The top record keeps its full name. Another named type keeps its name where it stands first in the contract's
-    schema; elsewhere a record keeps its unqualified name, which is what resolution compares, in a namespace that
-    says where it stands. So a name depends on nothing but the path, and a wider authorisation leaves it unchanged.
+    The top record keeps its full name. Another record keeps its name where it stands first in the contract's schema;
+    elsewhere its namespace says where it stands, as in `brp.parents.names.Names` (resolution compares unqualified
+    names), or its name does when it has no namespace. So a name depends on the path and not on what is authorised: a
+    wider authorisation renames nothing, and both versions stay compatible.
 
     Raises `Invalid` (`schema-invalid`; `path-unknown` for a field that the schema cannot address).
     """
@@ -166,6 +187,7 @@ class _Derivation:
         self._types = types
         self._written: set[str] = set()
         self._first: dict[str, str] = {types.top["name"]: ""}
+        self._names: dict[tuple[str, str], str] = {}
         self._taken = set(types.named)
         for path, addressable in known.items():
             if addressable.type == "record":
@@ -184,10 +206,14 @@ class _Derivation:
     def _name(self, name: str, path: str) -> str:
         if self._first.get(name) == path:
             return name
-        space, _, unqualified = name.rpartition(".")
-        while (full := ".".join(part for part in (space, path, unqualified) if part)) in self._taken:
-            unqualified += "_"
-        return full
+        if (name, path) not in self._names:
+            space, _, unqualified = name.rpartition(".")
+            full = f"{space}.{path}.{unqualified}" if space else f"{name}_{path.replace('.', '_')}"
+            while full in self._taken:
+                full += "_"
+            self._taken.add(full)
+            self._names[name, path] = full
+        return self._names[name, path]
 
     def _derive(self, node: Any, path: str, chosen: Selection | None, within: Mapping[str, str]) -> Any:
         """Derive the type at `path`; `within` maps the whole records around it to their derived names."""

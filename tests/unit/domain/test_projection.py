@@ -105,6 +105,21 @@ def test_a_type_reduced_in_two_ways_has_two_names() -> None:
     assert (names, of_parents) == ("brp.Names", "brp.parents.names.Names")
 
 
+def test_names_made_of_paths_do_not_meet() -> None:
+    inner = {"type": "record", "name": "In", "fields": [{"name": "t", "type": "T"}]}
+    schema = {
+        "type": "record",
+        "name": "Top",
+        "fields": [
+            {"name": "t", "type": {"type": "record", "name": "T", "fields": [{"name": "x", "type": "int"}]}},
+            {"name": "a_t", "type": "T"},
+            {"name": "a", "type": inner},
+        ],
+    }
+    derived = derive_schema(schema, ["t", "a_t", "a"])
+    assert _round_trip(derived, {"t": {"x": 1}, "a_t": {"x": 2}, "a": {"t": {"x": 3}}})["a"]["t"] == {"x": 3}
+
+
 def test_the_top_record_keeps_its_full_name() -> None:
     assert derive_schema(SCHEMA, ["bsn"])["name"] == "brp.Person"
 
