@@ -65,7 +65,7 @@ class SourceMessage:
 
 
 def read_events(lines: Iterable[bytes]) -> Iterator[SourceMessage]:
-    """Read the lines of a file of events, which is UTF-8; empty ones are passed over. Raises `Invalid` (`event-line`)."""
+    """Read the lines of a file of events, which is UTF-8; pass over empty ones. Raises `Invalid` (`event-line`)."""
     for number, raw in enumerate(lines, start=1):
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
