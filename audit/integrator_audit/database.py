@@ -1,0 +1,55 @@
+"""SQLite connections as the ledger needs them, and the one table that turns their errors into ours."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from integrator_audit.errors import Busy, Refused, Tampered, Unavailable
+
+BUSY_SECONDS = 10.0
+
+
+def connect(path: Path, *, mode: Literal["rwc", "ro"] = "rwc") -> sqlite3.Connection:
+    """Open a database file: write-ahead log, every commit synced, transactions begun by hand.
+
+    The connection may move between threads; its owner makes sure that only one uses it at a time.
+    """
+    if mode == "ro" and not path.is_file():
+        raise Unavailable("no-such-file", f"there is no file {path.name} in {path.parent}")
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+    if mode == "rwc":
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+@contextmanager
+def translated(what: str) -> Generator[None]:
+    """Translate errors of SQLite; `what` (ledger, vault) starts the code and names the file for people."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        # A mistake in the caller's code, such as using what is closed: it says nothing about the file.
+        raise
+    except sqlite3.OperationalError as error:
+        # Errors that the driver itself raises carry no code; then only the message tells.
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                raise Busy(f"{what}-busy", f"another process is writing to the {what}") from error
+            case sqlite3.SQLITE_CANTOPEN:
+                message = f"the file of the {what} cannot be opened; does its directory exist and may we write there?"
+                raise Unavailable(f"{what}-store", message) from error
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+                raise Refused(f"{what}-read-only", f"the file of the {what} may not be written") from error
+            case sqlite3.SQLITE_ERROR:
+                message = f"the file is not a {what} that this version reads: {error}"
+                raise Tampered(f"{what}-damaged", message) from error
+            case _:
+                raise Unavailable(f"{what}-store", f"the store of the {what} failed: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise Tampered(f"{what}-damaged", f"the file of the {what} is damaged: {error}") from error

@@ -1,0 +1,99 @@
+"""The log as static files by the C2SP paths, for any web server or object store.
+
+- A file appears whole or not at all (written aside, synced, renamed), and the checkpoint last: whatever a published
+  checkpoint implies is there.
+- An export that is ahead of the file, or has another history, is evidence of an old backup or a fork: it is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from integrator_audit.checkpoint import Checkpoint, open_checkpoint
+from integrator_audit.errors import Refused, Tampered, Unavailable
+from integrator_audit.frontier import Frontier, TileRow
+from integrator_audit.note import Verifier
+from integrator_audit.store import Head
+from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at, prefix, right_edge_names
+
+TileSource = Callable[[int, int], TileRow | None]
+
+
+def export_log(directory: Path, *, head: Head, vkey: str, tile: TileSource) -> None:
+    """Bring `directory` up to `head`: new full tiles once, the partial ones of this size, then the checkpoint.
+
+    Raises `Tampered` when the directory holds a later or another history, `Refused` when it holds another log,
+    `Unavailable` when a file cannot be written.
+    """
+    try:
+        published = _published(directory, vkey)
+        if published is not None:
+            _check_extends(published, head, tile)
+        for name in _names(published.size if published else 0, head.size):
+            row = tile(name.level, name.index)
+            if row is None or row.width < name.width:
+                raise Tampered("tile-missing", f"{name.path} is missing from the file; run fsck")
+            target = directory / name.path
+            if not target.exists():
+                _write(target, row.data if row.width == name.width else prefix(name, row.data))
+        _write(directory / "checkpoint", head.note)
+    except OSError as error:
+        raise Unavailable("export", f"a file of the export cannot be read or written: {error.strerror}") from error
+
+
+def _published(directory: Path, vkey: str) -> Checkpoint | None:
+    try:
+        note = (directory / "checkpoint").read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return open_checkpoint(note, Verifier.from_text(vkey))
+    except Tampered as error:
+        raise Refused("export-other-log", "the directory holds a checkpoint that is not this log's") from error
+
+
+def _check_extends(published: Checkpoint, head: Head, tile: TileSource) -> None:
+    if published.size > head.size:
+        message = (
+            f"the export has size {published.size}, the file {head.size}: the file is an older backup. "
+            "Do not go on with it: what it would sign contradicts what is published"
+        )
+        raise Tampered("export-ahead", message)
+
+    def earlier(level: int, index: int) -> bytes:
+        count = hashes_at(level, published.size) - index * TILE_WIDTH
+        row = tile(level, index)
+        if row is None or row.width < min(count, TILE_WIDTH):
+            raise Tampered("tile-missing", f"a tile of level {level} is missing from the file; run fsck")
+        return prefix(TileName(level, index, min(count, TILE_WIDTH)), row.data)
+
+    if Frontier.load(published.size, earlier).root() != published.root:
+        message = f"the export and the file have different histories up to size {published.size}; call the operator"
+        raise Tampered("export-fork", message)
+
+
+def _names(old_size: int, size: int) -> list[TileName]:
+    names: list[TileName] = []
+    for level in range(ENTRIES, 64):
+        full = hashes_at(level, size) // TILE_WIDTH
+        if full == 0 and level > 0:
+            break
+        names += [TileName(level, index) for index in range(hashes_at(level, old_size) // TILE_WIDTH, full)]
+    return names + right_edge_names(size)
+
+
+def _write(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(target)
+    directory = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,176 @@
+"""Parts of an entry: their canonical bytes, and the commitment under which each can be opened on its own.
+
+    hX   = SHA-256("dienstenintegrator/part/v1" 0x00 ‖ u8 letter ‖ salt[32] ‖ bytes)
+    C    = SHA-256("dienstenintegrator/entry/v1" 0x00 ‖ SHA-256(origin) ‖ u8 type ‖ hA ‖ hD ‖ hS ‖ hP)
+    leaf = u8 type ‖ C                                                        33 bytes, what the tree holds
+
+- A says who received what and why, D how it was delivered, S about whom, P who acted.
+- A part is a UTF-8 JSON object whose first key is `schema`; a part with nothing to say is zero bytes, where its
+  entry's type allows that. What is committed are the stored bytes, and they have exactly one form.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, NoReturn, cast
+
+from integrator_audit.errors import Invalid
+
+LETTERS: Final = "ADSP"
+SALT_SIZE: Final = 32
+PSEUDONYM_SIZE: Final = 32
+LEAF_SIZE: Final = 33
+MAX_PART: Final = 0xFFFF
+SUBJECT_ENTRY: Final = 0x01
+INSTITUTION_ENTRY: Final = 0x02
+
+PART_PREFIXES: Final = {letter: b"dienstenintegrator/part/v1\0" + letter.encode() for letter in LETTERS}
+_ENTRY_PREFIX: Final = b"dienstenintegrator/entry/v1\0"
+_SCHEMA = re.compile(r"[a-z][a-z0-9.-]*(?:/[a-z0-9.-]+)*/v[1-9][0-9]{0,4}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]+", re.ASCII)
+_INTEGER_LIMIT = 1 << 53
+_MAX_DEPTH = 32
+_PART_START = b'{"schema":"'
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry to append: four parts as canonical bytes and, in a subject shard, the person's pseudonym.
+
+    `type` 0x01 (subject shard): `subject` has 32 bytes; `p` is empty when nobody acted. `type` 0x02 (institution log):
+    `subject` is None, `d` and `s` are empty.
+    """
+
+    type: int
+    a: bytes
+    d: bytes
+    s: bytes
+    p: bytes
+    subject: bytes | None
+
+
+def part(schema: str, members: Mapping[str, object]) -> bytes:
+    """Return the canonical bytes of a part: `schema` first, then `members` in their order.
+
+    Raises `Invalid` for what has no single form in every language: floats, None, integers of 2^53 and more, lone
+    surrogates, keys made of digits, and for a schema that is not `<name>/v<N>`.
+    """
+    if "schema" in members:
+        raise Invalid("part", "the key schema is given apart from the members")
+    document = {"schema": schema, **members}
+    _check(document, depth=0)
+    try:
+        data = _encode(document).encode()
+    except UnicodeEncodeError as error:
+        raise Invalid("part", "a text in a part has a surrogate without its pair") from error
+    if len(data) > MAX_PART:
+        raise Invalid("part", f"a part has at most {MAX_PART} bytes")
+    return data
+
+
+def read_part(data: bytes) -> dict[str, object]:
+    """Return what a part says; raise `Invalid` unless its bytes are the one form of that.
+
+    That refuses duplicate keys, whitespace, needless escapes, `-0`, floats and everything `part` refuses. Zero bytes
+    are an empty part and say nothing.
+    """
+    if not data:
+        return {}
+    if len(data) > MAX_PART:
+        raise Invalid("part", f"a part has at most {MAX_PART} bytes")
+    try:
+        document: object = json.loads(data.decode(), parse_float=_refuse_number, parse_constant=_refuse_number)
+    except (ValueError, RecursionError) as error:
+        raise Invalid("part", "a part is not a JSON object in UTF-8") from error
+    if not isinstance(document, dict):
+        raise Invalid("part", "a part is a JSON object")
+    members = cast(dict[str, object], document)
+    schema = members.pop("schema", None)
+    if not isinstance(schema, str) or part(schema, members) != data:
+        raise Invalid("part", "a part is not in its one form")
+    return {"schema": schema, **members}
+
+
+def check_entry(entry: Entry) -> None:
+    """Raise `Invalid` when an entry does not have the shape of its type.
+
+    LIMIT: the parts' JSON is looked at only at its ends: they come from `part`, parsing them again would halve the
+    rate of the ledger, and `fsck` and every verifier read them in full.
+    """
+    match entry.type:
+        case 0x01:
+            if entry.subject is None or len(entry.subject) != PSEUDONYM_SIZE:
+                raise Invalid("entry-subject", f"a subject entry has a pseudonym of {PSEUDONYM_SIZE} bytes")
+            optional, absent = "P", ""
+        case 0x02:
+            if entry.subject is not None:
+                raise Invalid("entry-subject", "an institution entry has no subject")
+            optional, absent = "DSP", "DS"
+        case _:
+            raise Invalid("entry-type", "entries are of type 0x01 (subject) or 0x02 (institution)")
+    for letter, data in zip(LETTERS, (entry.a, entry.d, entry.s, entry.p), strict=True):
+        if not data:
+            if letter in optional:
+                continue
+            raise Invalid("entry-part", f"part {letter} is empty")
+        if letter in absent:
+            raise Invalid("entry-part", f"part {letter} of an institution entry is zero bytes")
+        if len(data) > MAX_PART or not data.startswith(_PART_START) or not data.endswith(b"}"):
+            raise Invalid("entry-part", f"part {letter} is not the canonical bytes of a part")
+
+
+def part_hash(letter: str, salt: bytes, data: bytes) -> bytes:
+    """Return hX, the salted hash of one part."""
+    return sha256(PART_PREFIXES[letter] + salt + data).digest()
+
+
+def entry_prefix(origin: str, entry_type: int) -> bytes:
+    """Return what precedes the four part hashes in a commitment, the same for all entries of a type in a log."""
+    return _ENTRY_PREFIX + sha256(origin.encode()).digest() + bytes([entry_type])
+
+
+def commitment(origin: str, entry_type: int, hashes: bytes) -> bytes:
+    """Return C over hA ‖ hD ‖ hS ‖ hP (128 bytes)."""
+    return sha256(entry_prefix(origin, entry_type) + hashes).digest()
+
+
+def leaf_entry(entry_type: int, committed: bytes) -> bytes:
+    """Return the 33 bytes that stand in the entry bundle."""
+    return bytes([entry_type]) + committed
+
+
+def _check(value: object, *, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise Invalid("part", f"a part is nested at most {_MAX_DEPTH} deep")
+    kind = type(value)
+    if kind is str or kind is bool:
+        pass
+    elif kind is int:
+        if not -_INTEGER_LIMIT < cast(int, value) < _INTEGER_LIMIT:
+            raise Invalid("part", "an integer in a part is smaller than 2^53; write larger ones as text")
+    elif kind is list or kind is tuple:
+        for item in cast(list[object], value):
+            _check(item, depth=depth + 1)
+    elif kind is dict:
+        members = cast(dict[object, object], value)
+        for key, item in members.items():
+            # JavaScript moves keys that are integers to the front, so their order would not survive a browser.
+            if type(key) is not str or _DIGITS.fullmatch(key):
+                raise Invalid("part", "a key in a part is a text, and not made of digits only")
+            _check(item, depth=depth + 1)
+    else:
+        raise Invalid("part", "a part holds texts, integers, booleans, lists and objects; no floats and no null")
+    if depth == 0:
+        schema = cast(dict[str, object], value)["schema"]
+        if type(schema) is not str or not _SCHEMA.fullmatch(schema):
+            raise Invalid("part", "a part's schema is of the form name/v1")
+
+
+def _refuse_number(_text: str) -> NoReturn:
+    raise ValueError("a number that is not an integer")

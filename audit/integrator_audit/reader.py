@@ -1,0 +1,230 @@
+"""Reading a log: its head, a person's indices, openings with proofs, and the resources that a tlog-tiles server serves.
+
+A reader never writes and works beside the writer, also in another process; each call sees one moment of the log.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from integrator_audit.encoding import to_base64
+from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
+from integrator_audit.export import export_log
+from integrator_audit.merkle import HASH_SIZE, inclusion_proof
+from integrator_audit.parts import LETTERS, SALT_SIZE, part_hash
+from integrator_audit.receipt import Receipt
+from integrator_audit.sqlite import SqliteStore
+from integrator_audit.store import EntryRow, Head, Identity, SetAside
+from integrator_audit.tiles import TileName, is_implied, prefix, subtree_reader
+from integrator_audit.vault import NONCE_SIZE, Vault, associated_data
+
+# SPEC tlog-tiles: "This endpoint is mutable, so its headers SHOULD prevent caching beyond a few seconds."
+CHECKPOINT_TYPE: Final = "text/plain; charset=utf-8"
+CHECKPOINT_CACHE: Final = "no-cache"
+# SPEC tlog-tiles: "This endpoint is immutable, so its caching headers SHOULD be long-lived."
+TILE_TYPE: Final = "application/octet-stream"
+TILE_CACHE: Final = "public, max-age=31536000, immutable"
+MAX_LISTED: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A file of the log as HTTP serves it: bytes, `Content-Type`, `Cache-Control`."""
+
+    content: bytes
+    content_type: str
+    cache_control: str
+
+
+class LedgerReader:
+    """A read-only view of one log. Calls from several threads are taken one after the other."""
+
+    def __init__(self, store: SqliteStore, vault: Vault | None) -> None:
+        """Use `open` instead."""
+        self._store = store
+        self._vault = vault
+        self._lock = threading.Lock()
+        self._identity = store.identity()
+
+    @classmethod
+    def open(cls, path: Path | str, *, vault: Vault | None = None) -> LedgerReader:
+        """Open the log in the file at `path`; `vault` is needed to open parts D, S and P.
+
+        Raises `Unavailable` when there is no such file, `Refused` when it is no ledger.
+        """
+        return cls(SqliteStore.read_only(Path(path)), vault)
+
+    def close(self) -> None:
+        """Close the file; the vault is its owner's to close."""
+        self._store.close()
+
+    @property
+    def origin(self) -> str:
+        """Return the log's origin."""
+        return self._known_identity().origin
+
+    @property
+    def vkey(self) -> str:
+        """Return the text of the log's verifier key, as its own file says: a verifier needs it from elsewhere."""
+        return self._known_identity().vkey
+
+    @property
+    def size(self) -> int:
+        """Return the number of entries."""
+        with self._moment() as head:
+            return head.size
+
+    @property
+    def root(self) -> bytes:
+        """Return the root over all entries."""
+        with self._moment() as head:
+            return head.root
+
+    def checkpoint(self) -> bytes:
+        """Return the newest signed note."""
+        with self._moment() as head:
+            return head.note
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Return the next position to read by (topic, partition), as committed with the entries."""
+        with self._lock:
+            return self._store.positions()
+
+    def set_asides(self) -> list[SetAside]:
+        """Return the records that were set aside, by topic, partition and position."""
+        with self._lock:
+            return self._store.set_asides()
+
+    def indices(self, *, before: int | None = None, limit: int = 100) -> list[int]:
+        """Return at most `limit` (1 … 1,000) indices below `before`, newest first, over the whole log."""
+        with self._moment() as head:
+            end = head.size if before is None else min(before, head.size)
+        return list(range(end - 1, max(end - 1 - _checked(limit), -1), -1))
+
+    def indices_of(self, subject: bytes, *, before: int | None = None, limit: int = 100) -> list[int]:
+        """Return at most `limit` (1 … 1,000) indices of a person's entries below `before`, newest first.
+
+        `subject` is the 32-byte pseudonym; somebody without entries has none. The last index given is the next
+        `before`.
+        """
+        with self._moment() as head:
+            return self._store.indices_of(subject, head.size if before is None else before, _checked(limit))
+
+    def opening(self, index: int, parts: str = "AS") -> dict[str, object]:
+        """Return the opening of one entry (format: `integrator_audit.opening`), with the parts named by letters.
+
+        Raises `Invalid` (`no-such-entry`, `opening-parts`), `Refused` (`opening-needs-vault`, `opening-erased`) and
+        `Tampered` naming entry and part when what is stored is not what was committed.
+        """
+        if not set(parts) <= set(LETTERS):
+            raise Invalid("opening-parts", f"parts are named by letters of {LETTERS}")
+        with self._moment() as head:
+            row = self._store.entry(index) if 0 <= index < head.size else None
+            if row is None and 0 <= index < head.size:
+                raise Tampered("entry-missing", f"entry {index} of {self.origin} is missing from the file; run fsck")
+            proof = [] if row is None else inclusion_proof(index, head.size, subtree_reader(self._tile_data))
+        if row is None:
+            raise Invalid("no-such-entry", f"the log has {head.size} entries, there is no entry {index}")
+        opening: dict[str, object] = {"origin": self.origin, "index": index, "type": row.type}
+        for at, letter in enumerate(LETTERS):
+            stored = row.hashes[at * HASH_SIZE : (at + 1) * HASH_SIZE]
+            if letter not in parts:
+                opening[f"h{letter}"] = to_base64(stored)
+                continue
+            salted = self._salted(row, letter)
+            salt, data = salted[:SALT_SIZE], salted[SALT_SIZE:]
+            if part_hash(letter, salt, data) != stored:
+                raise _changed(self.origin, index, letter)
+            opening[letter] = {"salt": to_base64(salt), "bytes": to_base64(data)}
+        return opening | {"proof": to_base64(Receipt(index, tuple(proof), head.note).text)}
+
+    def resource(self, path: str) -> Resource | None:
+        """Return the file at a path under the log's prefix, or None for whatever a server must answer with 404."""
+        if path == "checkpoint":
+            return Resource(self.checkpoint(), CHECKPOINT_TYPE, CHECKPOINT_CACHE)
+        try:
+            name = TileName.parse(path)
+        except Invalid:
+            return None
+        with self._moment() as head:
+            if not is_implied(name, head.size):
+                return None
+            row = self._store.tile(name.level, name.index)
+        if row is None or row.width < name.width:
+            raise Tampered("tile-missing", f"{name.path} of {self.origin} is missing from the file; run fsck")
+        content = row.data if row.width == name.width else prefix(name, row.data)
+        return Resource(content, TILE_TYPE, TILE_CACHE)
+
+    def export(self, directory: Path) -> None:
+        """Bring a directory of static files up to this moment of the log, the checkpoint last.
+
+        Raises `Tampered` (`export-ahead`, `export-fork`) when the directory holds a later or another history.
+        """
+        with self._moment() as head:
+            export_log(directory, head=head, vkey=self.vkey, tile=self._store.tile)
+
+    def _salted(self, row: EntryRow, letter: str) -> bytes:
+        """Return salt ‖ bytes of a part."""
+        if letter == "A":
+            return row.a
+        if self._vault is None:
+            raise Refused("opening-needs-vault", f"part {letter} is encrypted; open the reader with the vault")
+        cipher = entry_cipher(row, letter, self._vault)
+        if cipher is None:
+            raise Refused("opening-erased", f"part {letter} of entry {row.number} of {self.origin} was erased")
+        try:
+            return decrypt(row, letter, cipher=cipher, origin=self.origin)
+        except InvalidTag as error:
+            raise _changed(self.origin, row.number, letter) from error
+
+    @contextmanager
+    def _moment(self) -> Generator[Head]:
+        with self._lock, self._store.snapshot():
+            head = self._store.head()
+            if head is None:
+                raise Unavailable("ledger-empty", "the ledger was not created yet; start its writer")
+            yield head
+
+    def _known_identity(self) -> Identity:
+        if self._identity is None:
+            with self._lock:
+                self._identity = self._store.identity()
+        if self._identity is None:
+            raise Unavailable("ledger-empty", "the ledger was not created yet; start its writer")
+        return self._identity
+
+    def _tile_data(self, level: int, index: int) -> bytes:
+        row = self._store.tile(level, index)
+        return b"" if row is None else row.data
+
+
+def entry_cipher(row: EntryRow, letter: str, vault: Vault) -> AESGCM | None:
+    """Return the key of a part: the person's for D and S, the entry's own where the entry names one; None if erased."""
+    if row.entry_key is not None and (letter == "P" or row.subject is None):
+        return vault.entry_key(row.entry_key)
+    return None if row.subject is None else vault.person(row.subject)
+
+
+def decrypt(row: EntryRow, letter: str, *, cipher: AESGCM, origin: str) -> bytes:
+    """Return salt ‖ bytes of part D, S or P; raise `InvalidTag` when row, place or key do not belong together."""
+    body = {"D": row.d, "S": row.s, "P": row.p}[letter]
+    data = associated_data(origin.encode(), row.number, letter, row.key_version)
+    return cipher.decrypt(body[:NONCE_SIZE], body[NONCE_SIZE:], data)
+
+
+def _changed(origin: str, index: int, letter: str) -> Tampered:
+    return Tampered("entry-changed", f"part {letter} of entry {index} of {origin} is not what was committed; run fsck")
+
+
+def _checked(limit: int) -> int:
+    if not 1 <= limit <= MAX_LISTED:
+        raise Invalid("limit", f"a list has 1 to {MAX_LISTED} items")
+    return limit

@@ -1,0 +1,159 @@
+"""Tiles and entry bundles after C2SP tlog-tiles: paths, widths, contents.
+
+- Source: https://c2sp.org/tlog-tiles. Where it leaves room, the strictest reading is taken.
+- A tile is addressed by (level, index); level -1 (`ENTRIES`) means the entry bundles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, fold
+
+TILE_WIDTH = 1 << TILE_HEIGHT
+ENTRIES = -1
+MAX_LEVEL = 63
+MAX_ENTRY = 0xFFFF
+MAX_INDEX = (1 << 63) - 1
+
+_TILE = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class TileName:
+    """Address one tile or bundle; `width` is 256 for a full one and 1 … 255 for a partial one."""
+
+    level: int
+    index: int
+    width: int = TILE_WIDTH
+
+    @property
+    def path(self) -> str:
+        """Return the path under the log's prefix, for instance `tile/0/x001/x234/067.p/12`."""
+        level = "entries" if self.level == ENTRIES else str(self.level)
+        groups = [f"{self.index % 1000:03d}"]
+        rest = self.index // 1000
+        while rest:
+            groups.append(f"x{rest % 1000:03d}")
+            rest //= 1000
+        partial = "" if self.width == TILE_WIDTH else f".p/{self.width}"
+        return f"tile/{level}/{'/'.join(reversed(groups))}{partial}"
+
+    @property
+    def full(self) -> TileName:
+        """Return the name of the full tile of which this may be a prefix."""
+        return TileName(self.level, self.index)
+
+    @classmethod
+    def parse(cls, path: str) -> TileName:
+        """Read a path; raise `Invalid` for everything but the one form that the specification gives."""
+        match = _TILE.fullmatch(path)
+        if match is None:
+            raise Invalid("tile-path", "the path is not that of a tile or an entry bundle")
+        level, groups, width = match.groups()
+        # SPEC tlog-tiles: "MUST be a decimal ASCII integer between 0 and 63, with no additional leading zeroes."
+        if level != "entries" and int(level) > MAX_LEVEL:
+            raise Invalid("tile-path", f"tile levels end at {MAX_LEVEL}")
+        # SPEC tlog-tiles: "the width of the tile, a decimal ASCII integer between 1 and 255, with no additional leading
+        # zeroes."
+        if width is not None and int(width) >= TILE_WIDTH:
+            raise Invalid("tile-path", f"partial tiles are narrower than {TILE_WIDTH}")
+        # SPEC tlog-tiles: "It MUST be a non-negative integer encoded into zero-padded 3-digit path elements. All but
+        # the last path element MUST begin with an `x`."
+        index = int(groups.replace("x", "").replace("/", ""))
+        name = cls(ENTRIES if level == "entries" else int(level), index, TILE_WIDTH if width is None else int(width))
+        if index > MAX_INDEX or name.path != path:
+            raise Invalid("tile-path", "the tile index is not in its one form")
+        return name
+
+
+def hashes_at(level: int, size: int) -> int:
+    """Return how many hashes (or entries) a tree of `size` has at a tile level."""
+    return size >> (TILE_HEIGHT * max(level, 0))
+
+
+def is_implied(name: TileName, size: int) -> bool:
+    """Say whether a tree of `size`, or one of its prefixes, implies this tile."""
+    return name.index * TILE_WIDTH + name.width <= hashes_at(name.level, size)
+
+
+def right_edge_names(size: int) -> list[TileName]:
+    """Return the partial tiles that a tree of `size` has, the bundle first.
+
+    SPEC tlog-tiles: "The partial tile at level *l* for a tree of size *s* has `floor(s / 256**l) mod 256` entries.
+    Empty tiles MUST NOT be served."
+    """
+    names = [TileName(ENTRIES, size // TILE_WIDTH, size % TILE_WIDTH)] if size % TILE_WIDTH else []
+    for level in range(MAX_LEVEL + 1):
+        count = hashes_at(level, size)
+        if count == 0:
+            break
+        if count % TILE_WIDTH:
+            names.append(TileName(level, count // TILE_WIDTH, count % TILE_WIDTH))
+    return names
+
+
+def split_hashes(data: bytes, width: int) -> list[bytes]:
+    """Cut a tile of `width` hashes; raise `Tampered` when it is not exactly that long.
+
+    SPEC tlog-tiles: "Full tiles MUST be exactly 256 hashes wide, or 8,192 bytes."
+    """
+    if len(data) != width * HASH_SIZE:
+        raise Tampered("tile-length", f"a tile of {width} hashes has {len(data)} bytes")
+    return [data[start : start + HASH_SIZE] for start in range(0, len(data), HASH_SIZE)]
+
+
+def frame_entries(entries: Sequence[bytes]) -> bytes:
+    """Return the bundle of these entries: each a big-endian uint16 length and its bytes."""
+    return b"".join([len(entry).to_bytes(2, "big") + entry for entry in entries])
+
+
+def iterate_bundle(data: bytes) -> Iterator[bytes]:
+    """Yield the entries of a bundle; raise `Tampered` at an empty or cut entry."""
+    position = 0
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 2], "big")
+        start, position = position + 2, position + 2 + length
+        if length == 0 or position > len(data):
+            raise Tampered("bundle-framing", "an entry bundle holds an empty or incomplete entry")
+        yield data[start:position]
+
+
+def split_bundle(data: bytes, width: int) -> list[bytes]:
+    """Cut a bundle of exactly `width` entries and no trailing byte; raise `Tampered` otherwise."""
+    entries = list(iterate_bundle(data))
+    if len(entries) != width:
+        raise Tampered("bundle-framing", f"an entry bundle of {width} entries holds {len(entries)}")
+    return entries
+
+
+def prefix(name: TileName, data: bytes) -> bytes:
+    """Return the first `name.width` hashes or entries of a tile that is at least that wide.
+
+    A tile never changes but by growing at its right, so the partial tile of an earlier size is a prefix of any later.
+    """
+    if name.level != ENTRIES:
+        return data[: name.width * HASH_SIZE]
+    entries = iterate_bundle(data)
+    return frame_entries([next(entries) for _ in range(name.width)])
+
+
+def subtree_reader(tile: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    """Return the `Subtree` of `merkle` over stored tiles; `tile(level, index)` gives as much of a tile as there is.
+
+    The subtree's hash raises `Tampered` when a tile is narrower than the tree's size implies.
+    """
+
+    def subtree(height: int, index: int) -> bytes:
+        level, inside = divmod(height, TILE_HEIGHT)
+        span = 1 << inside
+        number, offset = divmod(index * span, TILE_WIDTH)
+        data = tile(level, number)[offset * HASH_SIZE : (offset + span) * HASH_SIZE]
+        if len(data) != span * HASH_SIZE:
+            raise Tampered("tile-length", f"tile {TileName(level, number).path} is narrower than the log's size says")
+        return fold(split_hashes(data, span))
+
+    return subtree
