@@ -1,0 +1,300 @@
+"""Turns one disclosure record into one ledger entry per data subject, which says only what concerns that person.
+
+- Part A holds nothing that leads to a person, an event or another entry: it may be opened without the person.
+- Part D is the delivery; part S is the person, their role and the exact time; part P is zero bytes, for a lane acts.
+- A record that cannot be stated whole is `Invalid`; the caller sets it aside. There is never half an entry.
+
+The schemas of the parts are `schemas/ledger/parts/*.v1.json`; DESIGN §11 pins their members and order.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any, Final, cast
+from zoneinfo import ZoneInfo
+
+from integrator_audit import Entry, part
+
+from integrator.domain.authorisation import Authorisation, Citation, covers
+from integrator.domain.contract import Contract
+from integrator.domain.directory import Knowledge
+from integrator.domain.errors import Invalid
+from integrator.domain.identifiers import Position, Pseudonym, split_stream
+from integrator.domain.projection import delivered_fields, paths
+from integrator.encoding import parse_schema, record_type
+from integrator.recording.sequencer import LogRecord, Statement
+
+DISCLOSURE: Final = 0x01
+"""Type of an entry about one person."""
+ACCOUNTABILITY: Final = "dienstenintegrator/accountability/v1"
+DELIVERY: Final = "dienstenintegrator/delivery/v1"
+SUBJECT: Final = "dienstenintegrator/subject/v1"
+ACTOR: Final = "dienstenintegrator/actor/v1"
+
+SUBJECT_ROLE: Final = "subject"
+_NOBODY = b""
+_MOST_STATEMENTS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class DataSubject:
+    """A person in a delivery, under the ledger's key; `role` is `subject` or the relation of the contract."""
+
+    pseudonym: Pseudonym
+    key_version: int
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """One delivery, as the lane wrote it. `at` is UTC; `value_sha256` are 32 bytes."""
+
+    authorisation: str
+    version: int
+    directory_position: Position
+    engine: str
+    date: date
+    at: datetime
+    topic: str
+    partition: int
+    lane: int
+    sequence: int
+    source: str
+    source_partition: int
+    source_position: int
+    event_id: str
+    kind: str
+    value_sha256: bytes
+    subjects: tuple[DataSubject, ...]
+
+
+def read(value: bytes | None) -> Disclosure:
+    """Read the value of a record of `integrator.disclosures`. Raises `Invalid` (`record-type`, `contract`)."""
+    if value is None:
+        raise Invalid("record-type", "The record has no value.")
+    found = record_type("ledger/disclosure").decode(value)
+    subjects = cast("list[dict[str, Any]]", found["subjects"])
+    people = tuple(DataSubject(one["pseudonym"], one["keyVersion"], one["role"]) for one in subjects)
+    if len({person.pseudonym for person in people}) != len(people):
+        raise Invalid("contract", "The record names a person twice.", where="subjects")
+    return Disclosure(
+        authorisation=found["authorisation"],
+        version=found["version"],
+        directory_position=found["directoryPosition"],
+        engine=found["engine"],
+        date=found["date"],
+        at=found["at"],
+        topic=found["topic"],
+        partition=found["partition"],
+        lane=found["lane"],
+        sequence=found["sequence"],
+        source=found["source"],
+        source_partition=found["sourcePartition"],
+        source_position=found["sourcePosition"],
+        event_id=found["eventId"],
+        kind=found["kind"],
+        value_sha256=found["valueSha256"],
+        subjects=people,
+    )
+
+
+def instant(at: datetime) -> str:
+    """Write a moment as the parts do: RFC 3339, UTC, milliseconds, `Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class DisclosureRecorder:
+    """Makes entries of disclosure records; owned by one sequencer.
+
+    Part A depends on the authorisation's version, the contract's, the role and the day only, so its bytes are kept.
+    """
+
+    def __init__(self) -> None:
+        self._accountability: dict[tuple[str, int, int, str, date], bytes] = {}
+
+    def read(self, record: LogRecord) -> Statement:
+        """Read a record of `integrator.disclosures`. Raises `Invalid` (`record-type`, `contract`)."""
+        disclosure = read(record.value)
+        return Statement(disclosure.directory_position, partial(self.entries, disclosure))
+
+    def entries(self, disclosure: Disclosure, knowledge: Knowledge) -> list[Entry]:
+        """Return one entry for each data subject of `disclosure`, none when it names nobody.
+
+        `knowledge` must be at or past the disclosure's directory position.
+        Raises `Invalid` (`unknown-authorisation`, `unknown-stream`, `unknown-role`, `nothing-concerns`, `time-zone`).
+        """
+        if not disclosure.subjects:
+            return []
+        delivery = _delivery(disclosure)
+        return [
+            Entry(
+                type=DISCLOSURE,
+                a=self._accountable(disclosure, person.role, knowledge),
+                d=delivery,
+                s=_subject(person, disclosure.at),
+                p=_NOBODY,
+                subject=person.pseudonym,
+            )
+            for person in disclosure.subjects
+        ]
+
+    def _accountable(self, disclosure: Disclosure, role: str, knowledge: Knowledge) -> bytes:
+        authorisation = knowledge.authorisations.get((disclosure.authorisation, disclosure.version))
+        if authorisation is None:
+            raise Invalid("unknown-authorisation", "The directory has no such version of the authorisation.")
+        # LIMIT: the directory keeps the current version of a contract; a role that moved to another path between the
+        # delivery and its entry would be stated with the new path.
+        contract = knowledge.contracts.get(authorisation.stream)
+        if contract is None:
+            raise Invalid("unknown-stream", "The directory has no contract for the authorisation's stream.")
+        key = (disclosure.authorisation, disclosure.version, contract.version, role, disclosure.date)
+        made = self._accountability.get(key)
+        if made is None:
+            if len(self._accountability) >= _MOST_STATEMENTS:
+                self._accountability.clear()
+            made = accountability(authorisation, contract, role, day=disclosure.date)
+            self._accountability[key] = made
+        return made
+
+
+def accountability(authorisation: Authorisation, contract: Contract, role: str, *, day: date) -> bytes:
+    """Return part A for a person in `role`: who received which fields about them, why, by which law, on which day.
+
+    Raises `Invalid` (`unknown-role`, `nothing-concerns`, `time-zone`).
+    """
+    provider, _ = split_stream(authorisation.stream)
+    return part(
+        ACCOUNTABILITY,
+        {
+            "recipient": authorisation.agency,
+            "provider": provider,
+            "stream": authorisation.stream,
+            "fields": list(concerning(authorisation, contract, role)),
+            "purpose": authorisation.purpose,
+            "purposeVersion": authorisation.purpose_version,
+            "basis": in_force(authorisation.citations, day, _zone(contract)),
+            "authorisation": authorisation.id,
+            "version": authorisation.version,
+            "date": day.isoformat(),
+        },
+    )
+
+
+def concerning(authorisation: Authorisation, contract: Contract, role: str) -> tuple[str, ...]:
+    """Return the authorised paths that tell something about the person in `role`, and nothing about anybody else.
+
+    A related person's record is what stands around their number; the subject's is everything outside those records.
+    """
+    records = {_record(related.path): related.relation for related in contract.roles.related}
+    if role == SUBJECT_ROLE:
+        own = [""]
+    else:
+        own = [record for record, relation in records.items() if relation == role]
+        if not own:
+            raise Invalid("unknown-role", "The contract has no such role of a person.")
+    known = paths(parse_schema(contract.schemas[-1]))
+    found: list[str] = []
+    for field in delivered_fields(authorisation, contract):
+        for mine in own:
+            within = _common(field, mine)
+            if within is not None:
+                others = [record for record in records if record not in own and _inside(record, mine)]
+                found.extend(path for path in _without(within, others, known) if path not in found)
+    if not found:
+        raise Invalid("nothing-concerns", "No authorised field tells anything about a person in this role.")
+    return tuple(found)
+
+
+def in_force(citations: Iterable[Citation], day: date, zone: ZoneInfo) -> list[str]:
+    """Return the citations in force on `day`, one line each; an instant counts from its day in `zone`.
+
+    By days, because part A tells no time: a law that comes at noon is cited the whole day, and it was the directory's
+    `start` record that held deliveries back until noon.
+    """
+
+    def local(moment: datetime | date) -> date:
+        return moment.astimezone(zone).date() if isinstance(moment, datetime) else moment
+
+    return [
+        citation.reference
+        for citation in citations
+        if local(citation.in_force_from) <= day and (citation.in_force_until is None or day <= _last(citation, zone))
+    ]
+
+
+def _zone(contract: Contract) -> ZoneInfo:
+    try:
+        return ZoneInfo(contract.time_zone)
+    except (KeyError, ValueError):
+        raise Invalid("time-zone", f"The contract of {contract.stream} names no IANA time zone.") from None
+
+
+def _last(citation: Citation, zone: ZoneInfo) -> date:
+    until = citation.in_force_until
+    if until is None:
+        return date.max
+    # A day is the last one's next; an instant still has a part of its day.
+    return until.astimezone(zone).date() if isinstance(until, datetime) else date.fromordinal(until.toordinal() - 1)
+
+
+def _record(path: str) -> str:
+    """Return the record around a related person's number, or the number itself where it stands at the top."""
+    return path.rpartition(".")[0] or path
+
+
+def _inside(record: str, other: str) -> bool:
+    return record != other and (other == "" or covers(other, record))
+
+
+def _common(field: str, record: str) -> str | None:
+    """Return what `field` and `record` share: the narrower of two subtrees when one holds the other."""
+    if record == "" or covers(record, field):
+        return field
+    return record if covers(field, record) else None
+
+
+def _without(path: str, others: list[str], known: Mapping[str, Any]) -> list[str]:
+    """Return `path` as the subtrees that hold nothing of `others`."""
+    if any(covers(other, path) for other in others):
+        return []
+    if not any(covers(path, other) for other in others):
+        return [path]
+    below = [name for name in known if name.rpartition(".")[0] == path]
+    return [kept for name in below for kept in _without(name, others, known)]
+
+
+def _delivery(disclosure: Disclosure) -> bytes:
+    return part(
+        DELIVERY,
+        {
+            "at": instant(disclosure.at),
+            "topic": disclosure.topic,
+            "partition": disclosure.partition,
+            "lane": disclosure.lane,
+            "sequence": disclosure.sequence,
+            "source": disclosure.source,
+            "sourcePartition": disclosure.source_partition,
+            "sourcePosition": disclosure.source_position,
+            "eventId": disclosure.event_id,
+            "kind": disclosure.kind,
+            "directoryPosition": disclosure.directory_position,
+            "engine": disclosure.engine,
+            "valueSha256": disclosure.value_sha256.hex(),
+        },
+    )
+
+
+def _subject(person: DataSubject, at: datetime) -> bytes:
+    return part(
+        SUBJECT,
+        {
+            "subject": base64.urlsafe_b64encode(person.pseudonym).rstrip(b"=").decode(),
+            "keyVersion": person.key_version,
+            "role": person.role,
+            "at": instant(at),
+        },
+    )

@@ -1,0 +1,151 @@
+"""Turns steps of the directory and refused requests into entries of the institution log, none of them about a person.
+
+- A version of an authorisation, a start, an end, and every other document that came into force is one entry.
+- A refusal is one entry, however often it was written: refusals carry an id. Who asked is part P.
+- The schemas of all parts are entries themselves, so that a reader in thirty years can read the others.
+- Inscriptions, dates and automatic inscriptions are passed over: they are people's, or no step of anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, cast
+
+from integrator_audit import Entry, part
+
+from integrator.domain import topics
+from integrator.domain.directory import Knowledge
+from integrator.domain.errors import Invalid
+from integrator.domain.identifiers import Position
+from integrator.encoding import record_type, schemas_directory
+from integrator.recording.disclosures import ACTOR, instant
+from integrator.recording.sequencer import LogRecord, Statement
+
+STEP: Final = 0x02
+"""Type of an entry about no person."""
+AUTHORISATION: Final = "dienstenintegrator/authorisation-step/v1"
+DOCUMENT: Final = "dienstenintegrator/document/v1"
+REFUSAL: Final = "dienstenintegrator/refusal/v1"
+SCHEMA_TEXT: Final = "dienstenintegrator/schema-text/v1"
+
+PARTS: Final = ("schemas/ledger/parts", 0)
+"""Stands among the consumed positions of the log: how many texts of `TEXTS` are entries of it."""
+TEXTS: Final = (
+    "accountability/v1",
+    "delivery/v1",
+    "subject/v1",
+    "actor/v1",
+    "authorisation-step/v1",
+    "document/v1",
+    "refusal/v1",
+    "schema-text/v1",
+)
+"""Only ever added to at the end: the position of a log counts along it."""
+
+_DOCUMENTS = frozenset({"source", "contract", "schema", "agency", "purpose"})
+_PASSED_OVER = frozenset({"inscription", "objection", "consent", "link", "date"})
+_KEY = re.compile(rb"([a-z]+)\|([^|]+)\|([0-9]{10})")
+_NOTHING = b""
+_OPTIONAL = ("agency", "purpose", "stream", "authorisation", "version")
+
+
+def _entry(a: bytes, p: bytes = _NOTHING) -> Entry:
+    return Entry(type=STEP, a=a, d=_NOTHING, s=_NOTHING, p=p, subject=None)
+
+
+def schema_texts(recorded: int) -> list[Entry]:
+    """Return the entries of the schema texts from the `recorded`th on."""
+    folder = schemas_directory() / "ledger" / "parts"
+    return [
+        _entry(
+            part(
+                SCHEMA_TEXT,
+                {
+                    "name": f"dienstenintegrator/{name}",
+                    "text": (folder / f"{name.replace('/', '.')}.json").read_text("utf-8"),
+                },
+            )
+        )
+        for name in TEXTS[recorded:]
+    ]
+
+
+@dataclass(slots=True)
+class InstitutionRecorder:
+    """Makes entries of the directory's records and of refusals; owned by one sequencer."""
+
+    refusals: set[str] = field(default_factory=set[str])
+    """Ids of the refusals that are entries already; the owner fills it from the log at the start."""
+
+    def read(self, record: LogRecord) -> Statement:
+        """Read a record of the directory or of the requests. Both steps raise `Invalid` when it cannot be stated."""
+        if record.topic == topics.DIRECTORY:
+            return Statement(Position(record.position + 1), partial(self._step, record))
+        return Statement(Position(0), partial(self._refusal, record))
+
+    def _step(self, record: LogRecord, knowledge: Knowledge) -> list[Entry]:
+        match = _KEY.fullmatch(record.key or b"")
+        if match is None:
+            raise Invalid("directory-key", "The key is not kind|id|version.")
+        if not record.value:
+            return []  # an erasure; it has an entry of its own, which names nobody
+        kind, name, version = match[1].decode(), match[2].decode("utf-8", "replace"), int(match[3])
+        common = {"directoryPosition": record.position, "at": _moment(record.timestamp)}
+        digest = {"sha256": hashlib.sha256(record.value).hexdigest()}
+        if kind == "authorisation":
+            return [_entry(_applied(name, version, common, digest, knowledge))]
+        if kind in ("start", "end"):
+            come = record_type(f"directory/{kind}").decode(record.value)
+            step = {"step": f"{kind}ed", "authorisation": come["authorisation"], "version": come["version"]}
+            return [_entry(part(AUTHORISATION, step | common | {"moment": instant(come["at"])}))]
+        if kind in _DOCUMENTS:
+            return [_entry(part(DOCUMENT, {"kind": kind, "id": name, "version": version} | common | digest))]
+        if kind in _PASSED_OVER:
+            return []
+        raise Invalid("directory-kind", "This release knows no such kind of directory record.")
+
+    def _refusal(self, record: LogRecord, _: Knowledge) -> list[Entry]:
+        if record.value is None:
+            raise Invalid("record-type", "The record has no value.")
+        request = record_type("integrator/request").decode(record.value)
+        body = cast("dict[str, Any]", request["body"])
+        if "reason" not in body or body["id"] in self.refusals:
+            return []  # an inscription is the directory's to state, when it is applied; a repeated refusal is stated
+        self.refusals.add(body["id"])
+        told = {name: body[name] for name in ("id", "request", "reason", "detail")}
+        named = {name: body[name] for name in _OPTIONAL if body[name] is not None}
+        members = {"id": told.pop("id"), "at": instant(cast("datetime", request["at"]))} | told | named
+        return [_entry(part(REFUSAL, members), part(ACTOR, {"actor": body["principal"]}))]
+
+
+def _applied(name: str, version: int, common: dict[str, Any], digest: dict[str, Any], knowledge: Knowledge) -> bytes:
+    found = knowledge.authorisations.get((name, version))
+    if found is None:
+        raise Invalid("unknown-authorisation", "The directory has no such version of the authorisation.")
+    return part(
+        AUTHORISATION,
+        {"step": "applied", "authorisation": name, "version": version}
+        | common
+        | {
+            "state": found.state,
+            "agency": found.agency,
+            "stream": found.stream,
+            "purpose": found.purpose,
+            "purposeVersion": found.purpose_version,
+            "route": found.route,
+            "basis": [citation.reference for citation in found.citations],
+            "fields": list(found.fields),
+        }
+        | digest,
+    )
+
+
+def _moment(milliseconds: int) -> str:
+    try:
+        return instant(datetime.fromtimestamp(milliseconds / 1000, UTC))
+    except (OverflowError, ValueError, OSError):
+        raise Invalid("time", "The time of the record is outside the calendar.") from None

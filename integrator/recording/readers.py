@@ -1,0 +1,61 @@
+"""Opens the logs of an installation for reading, each when it is first asked for and once.
+
+A log that the ledger's process has not made yet is `Unavailable` (`no-log`), not an error of the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from integrator_audit import LedgerReader, Vault
+
+from integrator.domain.errors import Unavailable
+from integrator.recording.failures import translated
+from integrator.recording.logs import LedgerFiles, is_log
+
+
+class Readers:
+    """The logs below one directory, read beside their writer. Safe to share between threads."""
+
+    def __init__(self, files: LedgerFiles, *, generation_key: bytes) -> None:
+        """`generation_key` unwraps the people's keys: 32 bytes, the secret `vault-generation-1`."""
+        self._files = files
+        self._generation_key = generation_key
+        self._lock = threading.Lock()
+        self._vault: Vault | None = None
+        self._open: dict[str, LedgerReader] = {}
+
+    def reader(self, log: str) -> LedgerReader:
+        """Return the reader of the log called `log`. Raises `Unavailable` (`no-log`)."""
+        with self._lock:
+            found = self._open.get(log)
+            if found is None:
+                if not is_log(log) or not self._files.database(log).is_file():
+                    raise Unavailable("no-log", "There is no such log here, or not yet.")
+                with translated():
+                    if self._vault is None:
+                        self._vault = Vault.read_only(self._files.persons, self._generation_key)
+                    found = LedgerReader.open(self._files.database(log), vault=self._vault)
+                self._open[log] = found
+            return found
+
+    def latest(self, series: str) -> LedgerReader:
+        """Return the reader of the newest log of `series` (`s0`, `institution`). Raises `Unavailable` (`no-log`)."""
+        names = [name for name in self._files.logs() if name.rpartition("-")[0] == series]
+        if not names:
+            raise Unavailable("no-log", "The ledger has not been made yet.")
+        return self.reader(max(names))
+
+    def every(self) -> list[LedgerReader]:
+        """Return the readers of all logs that exist, in the order of their names."""
+        return [self.reader(name) for name in self._files.logs()]
+
+    def close(self) -> None:
+        """Close every file."""
+        with self._lock:
+            for reader in self._open.values():
+                reader.close()
+            self._open.clear()
+            if self._vault is not None:
+                self._vault.close()
+                self._vault = None

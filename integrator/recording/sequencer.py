@@ -1,0 +1,255 @@
+"""Reads records from the event log into one ledger: entries and consumed positions in one ledger transaction.
+
+- Nothing is an entry twice, nothing is left out: reading begins at the positions that the ledger holds, and a batch's
+  entries become durable with the positions after it, or not at all. Records below a known position are passed over,
+  however often the log hands them out.
+- A record is stated with a copy of the directory that is at least as far as the one that decided it.
+- A record that cannot be stated is set aside with its reason and position, in the same transaction, and reading goes
+  on.
+- After an error in an append the outcome is unknown: the sequencer ends, and its owner opens the ledger anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from integrator_audit import Entry, SetAside
+
+from integrator import telemetry
+from integrator.domain.directory import DirectoryView, Knowledge
+from integrator.domain.errors import Invalid
+from integrator.domain.identifiers import Position
+from integrator.recording.failures import translated
+from integrator.recording.threads import in_thread
+
+TopicPartition = tuple[str, int]
+"""A topic and the number of one of its partitions."""
+
+_LOG = telemetry.log("recording")
+_ENTRIES = telemetry.meter().create_counter("integrator.ledger.entries", unit="1")
+_BEHIND = telemetry.meter().create_gauge("integrator.ledger.behind", unit="1")
+_SET_ASIDE = telemetry.meter().create_counter("integrator.ledger.set-aside", unit="1")
+
+WAIT: Final = 0.25
+"""Seconds that one fetch waits for records; a stop is seen at least as often."""
+BATCH: Final = 1000
+"""Records in one ledger transaction, at most."""
+PATIENCE: Final = 5.0
+"""Seconds of waiting for the directory after which it is said that the log waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One record as the event log gave it; `timestamp` is the log's, in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    position: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogBatch:
+    """Committed records, in order within each partition, and where reading goes on in the partitions that moved."""
+
+    records: Sequence[LogRecord]
+    next_positions: Mapping[TopicPartition, int]
+    behind: int = 0
+    """How many records the log still holds beyond these, as far as is known."""
+
+
+class DisclosureSource(Protocol):
+    """Reads committed records of topics whose partitions are assigned by hand.
+
+    After `start(positions)` reading goes on exactly there; a partition that is not named is read from its first
+    record. A position that the log no longer has, or does not have yet, MUST be refused (`position-gone`,
+    `position-beyond-end`), never jumped over. `fetch` waits up to `wait` seconds and returns at most `limit` records.
+    """
+
+    async def start(self, positions: Mapping[TopicPartition, int]) -> None: ...
+
+    async def fetch(self, *, wait: float, limit: int) -> LogBatch: ...
+
+    async def close(self) -> None: ...
+
+
+class Directories(Protocol):
+    """The copy of the directory on this machine."""
+
+    def read(self) -> AbstractContextManager[DirectoryView]:
+        """Open one consistent reading; close it before the first await."""
+        ...
+
+    async def wait_for(self, position: Position) -> None:
+        """Return when the copy is at or past `position`."""
+        ...
+
+
+class Ledgers(Protocol):
+    """The ledger as a sequencer uses it. `append` MUST be one transaction: entries, positions, what was set aside."""
+
+    def append(
+        self,
+        entries: Sequence[Entry],
+        *,
+        positions: Mapping[TopicPartition, int],
+        set_aside: Sequence[SetAside],
+    ) -> object: ...
+
+    def positions(self) -> Mapping[TopicPartition, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a record will say: from which directory position on, and how its entries are made of that knowledge."""
+
+    needs: Position
+    make: Callable[[Knowledge], list[Entry]]
+
+
+class Recorder(Protocol):
+    """Says what records mean. Both steps raise `Invalid` for a record that cannot be stated."""
+
+    def read(self, record: LogRecord) -> Statement: ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a sequencer is; owned by its task, read by anybody."""
+
+    behind: int = 0
+    """Records that the event log holds and the ledger does not, as far as is known."""
+    last: int = 0
+    """Timestamp of the last record that is durable here, in milliseconds since 1970."""
+    waits: bool = False
+    """Whether it waits for this machine's copy of the directory."""
+
+    def seconds(self, now: float) -> float:
+        """Return how old the first missing record may be at `now`, in seconds since 1970; 0 when none is missing."""
+        return max(0.0, now - self.last / 1000) if self.behind and self.last else 0.0
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """Fills one ledger from one source; one task owns it."""
+
+    log: str
+    source: DisclosureSource
+    ledger: Ledgers
+    recorder: Recorder
+    directories: Directories
+    progress: Progress = field(default_factory=Progress)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record until `stop` is set; the batch in hand is finished or not begun.
+
+        Raises what the source raises, and `Unavailable` or `Tampered` of the ledger: then it must be opened anew.
+        """
+        with translated():
+            positions = dict(await in_thread(self.ledger.positions))
+        await self.source.start(positions)
+        try:
+            while not stop.is_set():
+                batch = await self.source.fetch(wait=WAIT, limit=BATCH)
+                following = {
+                    place: position
+                    for place, position in batch.next_positions.items()
+                    if position > positions.get(place, 0)
+                }
+                if not following or await self._record(batch, positions, following, stop):
+                    positions.update(following)
+                    self._advance(batch)
+        finally:
+            await self.source.close()
+
+    async def _record(
+        self,
+        batch: LogBatch,
+        positions: Mapping[TopicPartition, int],
+        following: Mapping[TopicPartition, int],
+        stop: asyncio.Event,
+    ) -> bool:
+        """Make one batch durable; `False` when `stop` came while it waited for the directory."""
+        # A source that starts anew may hand out what is durable already.
+        fresh = [one for one in batch.records if one.position >= positions.get((one.topic, one.partition), 0)]
+        statements, set_aside = self._read(fresh)
+        needs = max((statement.needs for _, statement in statements), default=Position(0))
+        if not await self._directory_at(needs, stop):
+            return False
+        with telemetry.tracer().start_as_current_span("ledger.append") as span:
+            entries: list[Entry] = []
+            with self.directories.read() as view:
+                knowledge = view.knowledge
+            for record, statement in statements:
+                try:
+                    with translated():
+                        entries.extend(statement.make(knowledge))
+                except Invalid as error:
+                    set_aside.append(_aside(record, error))
+            span.set_attributes({"log": self.log, "records": len(fresh), "entries": len(entries)})
+            # A crash before the commit leaves the log as it was, one after it has the positions beside the entries:
+            # both times reading goes on where the ledger says.
+            with translated():
+                await in_thread(self.ledger.append, entries, positions=following, set_aside=set_aside)
+        _ENTRIES.add(len(entries), {"log": self.log})
+        for aside in set_aside:
+            _SET_ASIDE.add(1, {"log": self.log, "reason": aside.reason})
+            _LOG.warning(
+                "ledger-set-aside",
+                log=self.log,
+                topic=aside.topic,
+                partition=aside.partition,
+                position=aside.position,
+                reason=aside.reason,
+            )
+        return True
+
+    def _read(self, records: Sequence[LogRecord]) -> tuple[list[tuple[LogRecord, Statement]], list[SetAside]]:
+        statements: list[tuple[LogRecord, Statement]] = []
+        set_aside: list[SetAside] = []
+        for record in records:
+            try:
+                statements.append((record, self.recorder.read(record)))
+            except Invalid as error:
+                set_aside.append(_aside(record, error))
+        return statements, set_aside
+
+    async def _directory_at(self, position: Position, stop: asyncio.Event) -> bool:
+        """Wait until this machine's copy is at `position`; `False` when `stop` came first.
+
+        # LIMIT: a position beyond the end of the directory, which only a faulty lane could write, is waited for.
+        """
+        waiting = asyncio.ensure_future(self.directories.wait_for(position))
+        stopping = asyncio.ensure_future(stop.wait())
+        began = time.monotonic()
+        try:
+            while True:
+                await asyncio.wait({waiting, stopping}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+                if waiting.done():
+                    waiting.result()
+                    return True
+                if stopping.done():
+                    return False
+                self.progress.waits = True
+                _LOG.warning("ledger-waits", log=self.log, directory=position, seconds=round(time.monotonic() - began))
+        finally:
+            self.progress.waits = False
+            waiting.cancel()
+            stopping.cancel()
+
+    def _advance(self, batch: LogBatch) -> None:
+        self.progress.behind = batch.behind
+        _BEHIND.set(batch.behind, {"log": self.log})
+        if batch.records:
+            self.progress.last = max(record.timestamp for record in batch.records)
+
+
+def _aside(record: LogRecord, error: Invalid) -> SetAside:
+    return SetAside(topic=record.topic, partition=record.partition, position=record.position, reason=error.code)

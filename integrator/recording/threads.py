@@ -1,0 +1,25 @@
+"""Runs blocking work of the ledger in a thread so that a cancellation waits for its end, whatever the end is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+async def in_thread(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Return what `call` returns, or raise what it raises.
+
+    When this is cancelled the thread goes on: this returns the cancellation only after it, so that nobody closes a
+    file under its hands.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(partial(call, *args, **kwargs)))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
