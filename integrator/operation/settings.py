@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from integrator.domain.errors import Invalid, Refused
 from integrator.kafka.connection import Connection
+from integrator.kafka.development import status_of
 from integrator.operation.secrets import FileSecrets, Secrets, password
 
 FILE = "settings.toml"
@@ -114,23 +115,17 @@ class Installation:
         return self.data / "ledger"
 
     @property
-    def kafka(self) -> Path:
-        """Where the development broker keeps its files."""
-        return self.data / "kafka"
-
-    @property
     def bootstrap(self) -> str:
         """The cluster's addresses: the configured ones, or those of the development broker."""
         if self.settings.bootstrap:
             return self.settings.bootstrap
-        try:
-            return (self.data / "run" / "bootstrap").read_text("utf-8").strip()
-        except FileNotFoundError:
-            raise Refused(
-                "no-kafka",
-                f"{self.data / FILE} names no cluster and no development broker was started here: "
-                "set `bootstrap`, or run `integrator kafka start`.",
-            ) from None
+        if (bootstrap := status_of(self.data).bootstrap) is not None:
+            return bootstrap
+        raise Refused(
+            "no-kafka",
+            f"{self.data / FILE} names no cluster and no development broker was started here: "
+            "set `bootstrap`, or run `integrator kafka start`.",
+        )
 
     @property
     def api_url(self) -> str:
