@@ -54,15 +54,28 @@ async def read_access(connection: Connection) -> Access:
     LIMIT: rules for a host other than any, and on delegation tokens, are not shown: the integrator makes none.
     """
     async with administering(connection) as admin:
+        await _refuse_unless_allowed(admin)
+        asked = admin.describe_acls(_any_rule(), request_timeout=REQUEST_SECONDS)
+        bindings: list[AclBinding] = (await answers("Reading access rules", {"all": asked}))["all"]
         asked = admin.describe_user_scram_credentials(request_timeout=REQUEST_SECONDS)
         users: dict[str, Any] = (await answers("Reading users", {"all": asked}))["all"]
-        asked = admin.describe_acls(_any_rule(), request_timeout=REQUEST_SECONDS)
-        bindings: list[AclBinding] = (await answers("Reading rules", {"all": asked}))["all"]
     rules: dict[str, set[Acl]] = {}
     for binding in bindings:
         if (rule := _rule(binding)) is not None:
             rules.setdefault(rule[0], set()).add(rule[1])
     return Access(frozenset(users), {principal: frozenset(acls) for principal, acls in rules.items()})
+
+
+async def _refuse_unless_allowed(admin: Any) -> None:
+    """Raise `Refused` (`kafka-not-authorised`) when this user may not read users and rules.
+
+    Asked for first because librdkafka (2.16.1) does not report that refusal: it gives no rules at all, and for users it
+    frees memory that is not its own, which ends the whole process.
+    """
+    asked = admin.describe_cluster(include_authorized_operations=True, request_timeout=REQUEST_SECONDS)
+    allowed: list[AclOperation] = (await answers("Reading access", {"cluster": asked}))["cluster"].authorized_operations
+    if not {AclOperation.DESCRIBE, AclOperation.ALL} & set(allowed or ()):
+        raise Refused("kafka-not-authorised", "This user may not read users and access rules: use an administrator.")
 
 
 async def apply_access(connection: Connection, plan: AccessPlan, passwords: Mapping[str, SecretStr]) -> None:

@@ -171,6 +171,7 @@ def _download_one(pin: Pin, partial: Path, fetch: Fetch) -> None:
             "again; what has been fetched is kept.",
         ) from error
     if _sha256(fetched) != pin.sha256:
+        shutil.rmtree(scratch)
         raise Tampered(
             "kafka-jar-checksum",
             f"What the repository gave for {pin.coordinates} is not the pinned jar: do not use this repository or "

@@ -87,12 +87,17 @@ def name() -> str:
     return f"t{next(_count)}-{_session}"
 
 
+@pytest.fixture(scope="session")
+def _passwords() -> dict[str, SecretStr]:  # pyright: ignore[reportUnusedFunction]  # a fixture
+    return {}
+
+
 @pytest.fixture
-def login(admin: Connection) -> Login:
-    """Make or change the user of a spec and return its connection."""
+def login(admin: Connection, _passwords: dict[str, SecretStr]) -> Login:
+    """Give the user of a spec exactly its rules and return its connection; its password stays for the session."""
 
     async def make(spec: AccessSpec) -> Connection:
-        password = SecretStr(secrets.token_urlsafe(24))
+        password = _passwords.setdefault(spec.principal, SecretStr(secrets.token_urlsafe(24)))
         plan = plan_access([spec], await read_access(admin))
         await apply_access(admin, plan, {spec.principal: password})
         return Connection(admin.bootstrap, spec.principal, password)

@@ -1,0 +1,194 @@
+"""Writes a lane's transactions so that nothing of a failed one is ever seen, by the rules that Kafka's defects ask for.
+
+- Every send is awaited before the commit: aiokafka commits although a batch was refused.
+- After any exception the producer is discarded, never aborted: after an authorisation error aiokafka's abort sends
+  nothing, and the next commit would publish what was "aborted".
+- Before a partition is first written, its end for committed readers must be the end of its log. KAFKA-20734: a
+  transaction that ends while a partition has no leader may get no marker there, and the next commit of the same
+  transactional id would publish its records. Such leftovers are closed by a transaction of our own that is aborted.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+# Reason: aiokafka ships no type information; what it returns is typed here, at the boundary.
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import for_code
+from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.structs import TopicPartition
+
+from integrator.domain import topics
+from integrator.domain.errors import IntegratorError, Invalid, Unavailable
+from integrator.kafka.connection import Connection, start, stop
+from integrator.kafka.failures import FOREIGN, translate
+from integrator.routing.ports import Fenced, Outbox, OutRecord, Place
+
+TRANSACTION_TIMEOUT_MS = 60_000
+"""Longer than the restart of a broker: fencing ends the transactions of the dead, this only those of nobody."""
+COMMIT_SECONDS = 12.0
+# Below the 1 MiB that a topic takes by default, which counts the batch with its header.
+_BATCH_BYTES = 512 * 1024
+_OWN_TOPICS = (topics.LANES, topics.STEPS, topics.DISCLOSURES, topics.QUARANTINE, topics.REQUESTS)
+_LATEST = -1
+_COMMITTED, _UNCOMMITTED = 1, 0
+_CLOSING_TRIES = 20
+
+
+class TransactionalProducer:
+    """The producer of one lane. Implements `LaneProducer`; used by the lane's task alone, so it needs no lock."""
+
+    def __init__(
+        self, connection: Connection, lane: int, *, transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS
+    ) -> None:
+        self._connection = connection
+        self._lane = lane
+        self._timeout_ms = transaction_timeout_ms
+        self._producer: Any = None
+        self._whole: set[Place] = set()
+        """Partitions that this producer has seen without leftovers: only its own transactions are there since."""
+
+    async def start(self) -> None:
+        """Fence every earlier owner and close the leftovers in the integrator's own partitions of this lane."""
+        self._producer = AIOKafkaProducer(
+            **self._connection.aiokafka(),
+            transactional_id=topics.lane_transactions(self._lane),
+            transaction_timeout_ms=self._timeout_ms,
+            max_batch_size=_BATCH_BYTES,
+            request_timeout_ms=10_000,
+            retry_backoff_ms=20,
+        )
+        try:
+            await start(self._producer, self._connection)
+            async with asyncio.timeout(COMMIT_SECONDS):
+                # Those of agencies and receipts are looked at before they are first written (`commit`): a directory
+                # that lags may not even know them now.
+                await self._ensure_whole([(name, self._lane) for name in _OWN_TOPICS])
+        except (*FOREIGN, AssertionError, IntegratorError) as error:
+            raise self._known(error, "Starting") from error
+
+    async def commit(self, outbox: Outbox) -> None:
+        """Write all of `outbox` in one transaction."""
+        futures: list[asyncio.Future[Any]] = []
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._ensure_whole([place for place in outbox if place not in self._whole])
+                # All batches are built first, so that their partitions are added to the transaction in one request.
+                batches = [(place, batch) for place, records in outbox.items() for batch in self._batches(records)]
+                await self._producer.begin_transaction()
+                for (topic, partition), batch in batches:
+                    future = await self._producer.send_batch(batch, topic, partition=partition)
+                    future.add_done_callback(_look)
+                    futures.append(future)
+                await asyncio.gather(*futures)
+                await self._producer.commit_transaction()
+        except (*FOREIGN, AssertionError) as error:
+            # Between two batches a refused one shows as `IllegalOperation`; its own future knows why.
+            raise self._known(_first_failure(futures) or error, "Writing") from error
+
+    async def close(self) -> None:
+        """Let go of the connections without sending what is still waiting."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        sender: Any = producer._sender.sender_task
+        if sender is not None:
+            # `stop()` alone would first send all that waits, for as long as a broker is away.
+            sender.cancel()
+        await stop(producer, seconds=2.0)
+        await stop(producer.client, seconds=2.0)
+
+    def _known(self, error: BaseException, doing: str) -> IntegratorError:
+        known = translate(error, f"{doing} as lane {self._lane}")
+        if known.code == "kafka-fenced" or isinstance(error, AssertionError):
+            # aiokafka's transaction manager asserts its state once it has been fenced.
+            return Fenced(f"Lane {self._lane} was taken over by another producer, or its transaction timed out.")
+        return known
+
+    def _batches(self, records: Sequence[OutRecord]) -> list[Any]:
+        batches = [self._producer.create_batch()]
+        at = int(time.time() * 1000)
+        for record in records:
+            if _append(batches[-1], record, at) is None:
+                batches.append(self._producer.create_batch())
+                if _append(batches[-1], record, at) is None:
+                    raise Invalid("kafka-too-large", "A record is larger than a batch may be.")
+        for batch in batches:
+            batch.close()
+        return batches
+
+    async def _ensure_whole(self, places: Collection[Place]) -> None:
+        """Return when none of `places` holds records of a transaction that has ended without its marker."""
+        if not places:
+            return
+        for _ in range(_CLOSING_TRIES):
+            left = await self._leftovers(places)
+            if not left:
+                self._whole.update(places)
+                return
+            # The marker of this transaction closes what our transactional id left open: same producer id.
+            # LIMIT: leftovers of a commit of which some markers were written are aborted as well. That they belong
+            # to a commit could be read from their records, but lanes may not read what agencies receive.
+            await self._producer.begin_transaction()
+            futures = [
+                await self._producer.send_batch(batch, topic, partition=partition)
+                for topic, partition in left
+                for batch in self._batches([OutRecord(b"leftovers", None)])
+            ]
+            await asyncio.gather(*futures)
+            await self._producer.abort_transaction()
+        raise Unavailable("lane-leftovers", f"Open records stay in {len(places)} partitions of lane {self._lane}.")
+
+    async def _leftovers(self, places: Collection[Place]) -> list[Place]:
+        committed = await self._ends(places, isolation=_COMMITTED)
+        ends = await self._ends(places, isolation=_UNCOMMITTED)
+        return [place for place in places if committed[place] != ends[place]]
+
+    async def _ends(self, places: Collection[Place], *, isolation: int) -> Mapping[Place, int]:
+        """Return the end of each partition: of what is committed, or of the log.
+
+        A consumer's `end_offsets` takes 100 ms and more for topics that it has not been assigned; this takes one
+        request for each broker.
+        """
+        client = self._producer.client
+        by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
+        for topic, partition in places:
+            await self._producer.partitions_for(topic)
+            node = client.cluster.leader_for_partition(TopicPartition(topic, partition))
+            if node is None or node < 0:
+                client.force_metadata_update()
+                raise Unavailable("kafka-no-leader", f"Partition {partition} of {topic} has no leader now.")
+            by_node.setdefault(node, {}).setdefault(topic, []).append((partition, _LATEST))
+        ends: dict[Place, int] = {}
+        for node, asked in by_node.items():
+            answer: Any = await client.send(node, OffsetRequest(-1, isolation, list(asked.items())))
+            for topic, partitions in answer.topics:
+                for partition, code, _timestamp, offset, *_epoch in partitions:
+                    if code:
+                        client.force_metadata_update()
+                        raise for_code(code)(f"{topic}/{partition}")
+                    ends[topic, partition] = offset
+        return ends
+
+
+def _append(batch: Any, record: OutRecord, at: int) -> Any:
+    return batch.append(key=record.key, value=record.value, timestamp=at, headers=record.headers)
+
+
+def _look(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure that nobody waits for any more, so that it is not logged as forgotten."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _first_failure(futures: Sequence[asyncio.Future[Any]]) -> BaseException | None:
+    for future in futures:
+        if future.done() and not future.cancelled() and (error := future.exception()) is not None:
+            return error
+    return None
