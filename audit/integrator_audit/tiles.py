@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, fold
@@ -137,8 +138,10 @@ def prefix(name: TileName, data: bytes) -> bytes:
     """
     if name.level != ENTRIES:
         return data[: name.width * HASH_SIZE]
-    entries = iterate_bundle(data)
-    return frame_entries([next(entries) for _ in range(name.width)])
+    entries = list(islice(iterate_bundle(data), name.width))
+    if len(entries) != name.width:
+        raise Tampered("bundle-framing", f"an entry bundle holds {len(entries)} entries, fewer than {name.width}")
+    return frame_entries(entries)
 
 
 def subtree_reader(tile: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:

@@ -1,0 +1,54 @@
+"""What a verifier remembers between runs: the last checkpoint that it accepted, by origin.
+
+Without it a verifier cannot see a replayed, rolled-back or forked log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from integrator_audit.errors import Unavailable
+
+
+def default_directory(environment: Mapping[str, str]) -> Path:
+    """Return the user's state directory for this program (XDG base directories: XDG_STATE_HOME)."""
+    given = environment.get("XDG_STATE_HOME", "")
+    base = Path(given) if given and Path(given).is_absolute() else Path.home() / ".local" / "state"
+    return base / "integrator-audit"
+
+
+class State:
+    """Checkpoints as files, one for each origin."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, origin: str) -> Path:
+        """Return the file of an origin; its name is a hash, because an origin has slashes."""
+        return self.directory / f"{sha256(origin.encode()).hexdigest()}.checkpoint"
+
+    def load(self, origin: str) -> bytes | None:
+        """Return the last accepted checkpoint's note, or None the first time."""
+        try:
+            return self.path(origin).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable("state-unreadable", f"{self.path(origin)} cannot be read: {error.strerror}") from error
+
+    def save(self, origin: str, note: bytes) -> None:
+        """Remember an accepted checkpoint; it is on disk when this returns."""
+        target = self.path(origin)
+        aside = target.with_suffix(f".{os.getpid()}.new")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as file:
+                file.write(note)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(target)
+        except OSError as error:
+            raise Unavailable("state-unwritable", f"{target} cannot be written: {error.strerror}") from error
