@@ -1,0 +1,95 @@
+"""What the HTTP room needs from the other rooms, so that unit tests give it worlds in memory.
+
+Every port MUST be implemented so that the promise in its docstring holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from integrator.directory.documents import Stated
+from integrator.domain.directory import DirectoryView
+from integrator.domain.identifiers import Position
+from integrator.kafka.refusals import Refusal
+
+
+class Directories(Protocol):
+    """This machine's copy of the directory."""
+
+    def read(self) -> AbstractContextManager[DirectoryView]:
+        """Open one consistent reading. Raises `Unavailable` when there is no copy yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """One difference between what is stated and what stands. `summary` is for people and names no person."""
+
+    action: str
+    kind: str
+    id: str
+    version: int | None
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What an apply would do, at the directory position at which that was looked at."""
+
+    position: Position
+    changes: Sequence[PlannedChange]
+
+
+class Writer(Protocol):
+    """The one writer of the directory."""
+
+    async def plan(self, documents: Sequence[Stated]) -> Planned:
+        """Return what `apply` would do now. Raises `Refused` (`Rejected` with every problem)."""
+        ...
+
+    async def apply(self, documents: Sequence[Stated]) -> Planned:
+        """Do it, and return what was done and the position after it, once the writer's own copy is there.
+
+        Raises as `plan`; then nothing was done.
+        """
+        ...
+
+
+class Refusals(Protocol):
+    """Where refused requests go on their way to the institution log."""
+
+    async def record(self, refusal: Refusal) -> None:
+        """When this returns, the refusal is durable; it raises `Unavailable` when that cannot be said."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHead:
+    """The newest checkpoint of one log. `root` is base64, as in the checkpoint itself."""
+
+    origin: str
+    size: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLag:
+    """How many records of one stream no lane has decided about yet."""
+
+    stream: str
+    records: int
+
+
+class Watch(Protocol):
+    """What an operator asks about a running installation."""
+
+    async def heads(self) -> Sequence[LedgerHead]:
+        """Return the newest checkpoint of each log."""
+        ...
+
+    async def lag(self) -> Sequence[StreamLag]:
+        """Return the lag of each stream that has a contract."""
+        ...

@@ -1,0 +1,85 @@
+"""Tells an operator how the installation is: position of the directory, newest checkpoints, lag of each stream."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request, Security
+from fastapi.security import HTTPBearer
+from pydantic import Field
+
+from integrator.domain.documents import Document
+from integrator.http.identity import Identities, Operator, require_operator
+from integrator.http.ports import Directories, Watch
+from integrator.http.problems import responses
+
+
+class DirectoryStatus(Document):
+    """How far this machine's copy of the directory is."""
+
+    position: Annotated[int, Field(ge=0, description="offset of the next record to apply")]
+    knowledge_version: int
+    days: Annotated[dict[str, str], Field(description="the legal day by time zone, ISO 8601")]
+    streams: Annotated[int, Field(ge=0)]
+    authorisations: Annotated[int, Field(ge=0, description="authorisations that are in force")]
+
+
+class LogStatus(Document):
+    """The newest checkpoint of one log."""
+
+    origin: str
+    size: Annotated[int, Field(ge=0)]
+    root: Annotated[str, Field(description="base64, as in the checkpoint")]
+
+
+class LagStatus(Document):
+    """What waits in one stream."""
+
+    stream: str
+    records: Annotated[int, Field(ge=0, description="records that no lane has decided about yet")]
+
+
+class Status(Document):
+    """How an installation is."""
+
+    profile: Literal["development", "production"]
+    installation: str
+    directory: DirectoryStatus
+    ledger: list[LogStatus]
+    lag: list[LagStatus]
+
+
+def router(
+    directories: Directories,
+    identities: Identities,
+    watch: Watch,
+    *,
+    profile: Literal["development", "production"],
+    installation: str,
+) -> APIRouter:
+    """Return the routes of the status."""
+    routes = APIRouter(tags=["Status"], dependencies=[Security(HTTPBearer(auto_error=False))])
+
+    def operator(request: Request) -> Operator:
+        return require_operator(request, identities)
+
+    @routes.get("/status", responses=responses(401, 403, 503), summary="Read how the installation is")
+    async def read_status(who: Annotated[Operator, Depends(operator)]) -> Status:  # noqa: ARG001  the check itself
+        with directories.read() as view:
+            position, knowledge = view.position, view.knowledge
+        active = sum(standing.active for each in knowledge.standing.values() for standing in each)
+        return Status(
+            profile=profile,
+            installation=installation,
+            directory=DirectoryStatus(
+                position=position,
+                knowledge_version=knowledge.version,
+                days={zone: day.isoformat() for zone, day in sorted(knowledge.dates.items())},
+                streams=len(knowledge.contracts),
+                authorisations=active,
+            ),
+            ledger=[LogStatus(origin=head.origin, size=head.size, root=head.root) for head in await watch.heads()],
+            lag=[LagStatus(stream=each.stream, records=each.records) for each in await watch.lag()],
+        )
+
+    return routes
