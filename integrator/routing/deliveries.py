@@ -1,0 +1,184 @@
+"""Builds one delivered record and the disclosure record that goes with it, from what an authorisation prepares once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, cast
+
+from fastavro.schema import to_parsing_canonical_form
+
+from integrator.domain.authorisation import Authorisation
+from integrator.domain.contract import Contract
+from integrator.domain.directory import Knowledge, RegisteredSchema
+from integrator.domain.disclosure import DeliveredPeople
+from integrator.domain.errors import Invalid, Unavailable
+from integrator.domain.identifiers import Position, Pseudonym, SubjectRef, split_stream
+from integrator.domain.projection import delivered_fields, derive_schema, pick
+from integrator.domain.pseudonyms import pairwise_event_id, pairwise_key
+from integrator.domain.reading import SourceEvent
+from integrator.domain.topics import agency_topic
+from integrator.encoding import decode, encode, frame, parse_schema, record_type
+from integrator.routing.binary import long, text
+from integrator.routing.engine import ENGINE, Sequences
+from integrator.routing.envelope import Envelope, constant_headers
+from integrator.routing.ports import OutRecord, SourceBatch
+from integrator.routing.splice import Projector, compile_projector
+
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What every delivery under one version of an authorisation has in common."""
+
+    authorisation: Authorisation
+    topic: str
+    schema_id: int
+    project: Projector
+    people: DeliveredPeople
+    key: bytes
+    """The pairwise key of the agency and purpose."""
+    urn: str
+    contract: Contract
+
+    @classmethod
+    def of(
+        cls, authorisation: Authorisation, knowledge: Knowledge, *, schema: Mapping[str, Any], key: bytes
+    ) -> Delivery:
+        """Prepare deliveries of records of `schema`, the contract's latest.
+
+        Raises `Unavailable` (`no-schema`) when no schema of the topic can hold what the authorisation names.
+        """
+        contract = knowledge.contracts[authorisation.stream]
+        source, stream = split_stream(authorisation.stream)
+        topic = agency_topic(authorisation.agency, authorisation.purpose, source, stream)
+        fields = delivered_fields(authorisation, contract)
+        registered, project = _projection(knowledge, f"{topic}-value", schema, fields)
+        people = DeliveredPeople(contract, fields)
+        urn = knowledge.sources[source].urn
+        return cls(authorisation, topic, registered.id, project, people, key, urn, contract)
+
+
+def _projection(
+    knowledge: Knowledge, subject: str, schema: Mapping[str, Any], fields: tuple[str, ...]
+) -> tuple[RegisteredSchema, Projector]:
+    """Choose the schema of a topic for `fields`: the one that spans fit exactly, else the latest by way of fastavro."""
+    derived = _canonical(derive_schema(schema, fields))
+    versions = sorted(
+        (one for one in knowledge.schemas.values() if one.subject == subject), key=lambda one: one.version, reverse=True
+    )
+    for registered in versions:
+        if _canonical(json.loads(registered.text)) == derived:
+            return registered, compile_projector(schema, fields)
+    if not versions:
+        raise Unavailable("no-schema", f"The directory has no schema {subject} yet: apply the authorisation again.")
+    return versions[0], _resolving(schema, parse_schema(versions[0].text), fields)
+
+
+def _canonical(schema: Mapping[str, Any]) -> str:
+    """Return what of a schema decides its encoding. Raises `Invalid` (`schema-invalid`)."""
+    return to_parsing_canonical_form(cast("Any", parse_schema(json.dumps(schema))))
+
+
+def _resolving(schema: Mapping[str, Any], delivered: Mapping[str, Any], fields: tuple[str, ...]) -> Projector:
+    """Return decode-pick-encode, for a delivered schema that was derived from another version of the contract."""
+    # The walk comes first: it bounds what a decoder would do with hostile bytes.
+    validate = compile_projector(schema, fields)
+
+    def project(body: bytes) -> bytes:
+        validate(body)
+        try:
+            return encode(delivered, pick(schema, decode(schema, body), fields))
+        except Invalid as error:
+            raise Unavailable("no-schema", "The topic's schema cannot hold what the authorisation names.") from error
+
+    return project
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one call of the engine has in common. `at` is the lane's clock, in milliseconds since 1970."""
+
+    batch: SourceBatch
+    lane: int
+    position: Position
+    today: date
+    at: int
+    sequences: Sequences
+    known_as: Callable[[SubjectRef], Pseudonym]
+    """The directory's pseudonym of a person."""
+    ledger: Callable[[SubjectRef], bytes]
+    """The ledger's pseudonym of a person (32 bytes), followed by the version of its key as an Avro int."""
+    delivery_partition: Callable[[str, int], int]
+    """The partition of (topic, lane)."""
+
+
+class Deliveries:
+    """The deliveries under one authorisation from one batch: everything that the batch's records share is encoded.
+
+    The disclosure bytes are those of `record_type("ledger/disclosure")`, put together without an object per field.
+    """
+
+    def __init__(self, delivery: Delivery, round_: Round) -> None:
+        authorisation = delivery.authorisation
+        partition = round_.delivery_partition(delivery.topic, round_.lane)
+        self.topic, self.project = delivery.topic, delivery.project
+        self.authorisation = authorisation
+        self._delivery, self._partition = delivery, partition
+        self._ledger, self._sequences = round_.ledger, round_.sequences
+        self._headers = constant_headers(
+            authorisation, delivery.contract, urn=delivery.urn, schema_id=delivery.schema_id, lane=round_.lane
+        )
+        self._start = b"".join(
+            (
+                record_type("ledger/disclosure").prefix,
+                text(authorisation.id),
+                long(authorisation.version),
+                long(round_.position),
+                text(ENGINE),
+                long(round_.today.toordinal() - _EPOCH),
+                long(round_.at),
+                text(delivery.topic),
+                long(partition),
+                long(round_.lane),
+            )
+        )
+        self._source = text(round_.batch.topic) + long(round_.batch.partition)
+
+    def deliver(
+        self, event: SourceEvent, envelope: Envelope, *, fired: tuple[str, ...], body: bytes, source: int
+    ) -> tuple[OutRecord, bytes, int]:
+        """Return the delivered record, its disclosure record and how many people it tells of without a number.
+
+        `body` is the projected Avro body, `source` the position of the source's record.
+        """
+        key, urn = self._delivery.key, self._delivery.urn
+        sequence = self._sequences.next(self.topic, self._partition)
+        event_id = pairwise_event_id(key, urn, event.id)
+        headers = [
+            *self._headers,
+            ("ce_id", event_id.encode()),
+            ("ce_time", event.time.encode()),
+            ("ce_sequence", b"%020d" % sequence),
+            ("ce_kind", event.kind.encode()),
+        ]
+        if fired:
+            headers.append(("ce_triggers", ",".join(fired).encode()))
+        if event.corrects is not None:
+            headers.append(("ce_corrects", pairwise_event_id(key, urn, event.corrects.lower()).encode()))
+        if envelope.traceparent is not None:
+            headers.append(("traceparent", envelope.traceparent))
+        value = frame(self._delivery.schema_id, body)
+        subjects, unidentified = self._delivery.people.of(event)
+        parts = [self._start, long(sequence), self._source, long(source), text(event_id), text(event.kind)]
+        parts.append(hashlib.sha256(value).digest())
+        if subjects:
+            parts.append(long(len(subjects)))
+            for person, role in subjects:
+                parts += (self._ledger(person), text(role))
+        parts += (b"\0", long(unidentified))
+        return OutRecord(pairwise_key(key, event.subject), value, tuple(headers)), b"".join(parts), unidentified
