@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.protocol.admin import CreateTopicsRequest, DeleteTopicsRequest, DescribeAclsRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -216,6 +219,35 @@ async def test_an_anonymous_client_gets_nothing_on_any_port(broker: DevelopmentB
             async with asyncio.timeout(10):
                 await client.start()
         await connections.stop(client)
+
+
+ANY = 1
+REQUESTS = {
+    "make a topic": CreateTopicsRequest([("anonymous-was-here", 1, 1, [], [])], 5000, validate_only=False),
+    "read the rules": DescribeAclsRequest(ANY, None, ANY, None, None, ANY, ANY),
+    "delete a topic": DeleteTopicsRequest(["anonymous-was-here"], 5000),
+    "list the topics": MetadataRequest(),
+}
+
+
+@pytest.mark.parametrize(
+    ("port", "wish"),
+    # A controller does not know the last one at all.
+    [*(("client", wish) for wish in REQUESTS), *(("controller", wish) for wish in list(REQUESTS)[:-1])],
+)
+async def test_a_request_before_the_log_in_is_not_answered_on_any_port(
+    broker: DevelopmentBroker, port: str, wish: str
+) -> None:
+    """A client library gives up early; this sends the bytes all the same, as an attacker would."""
+    stranger = await create_conn("127.0.0.1", getattr(ports_of(broker), port), security_protocol="PLAINTEXT")
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(KafkaConnectionError):
+                await stranger.send(REQUESTS[wish])
+        assert not stranger.connected()
+    finally:
+        stranger.close()
+    assert await read_topics(broker.connection(), ["anonymous-was-here"]) == {}
 
 
 @pytest.mark.parametrize("port", ["client", "controller"])
