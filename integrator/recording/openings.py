@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
@@ -30,7 +30,7 @@ class Opened(Protocol):
 
     def indices_of(self, subject: bytes, *, before: int | None = None, limit: int = 100) -> list[int]: ...
 
-    def opening(self, index: int, parts: str) -> dict[str, Any]: ...
+    def opening(self, index: int, parts: str) -> Mapping[str, object]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class ShownDisclosure:
     basis: tuple[str, ...]
     authorisation: str
     version: int
-    opening: Mapping[str, Any]
+    opening: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class Openings:
 
     # LIMIT: one shard and its current half-year; with several logs the pages will go through them in turn.
 
-    def __init__(self, shard: Opened, directories: Directories, *, key: bytes) -> None:
-        """`key` is the ledger's pseudonym key."""
+    def __init__(self, shard: Callable[[], Opened], directories: Directories, *, key: bytes) -> None:
+        """`shard` gives the log to read, which may come later than this; `key` is the ledger's pseudonym key."""
         self._shard = shard
         self._directories = directories
         self._key = key
@@ -104,15 +104,16 @@ class Openings:
         subject = pseudonym(self._key, "ledger", person)
         with translated():
             # One more than asked for tells whether there is a next page.
-            indices = self._shard.indices_of(subject, before=before, limit=limit + 1)
-            openings = [self._shard.opening(index, LEGIBLE) for index in indices[:limit]]
+            shard = self._shard()
+            indices = shard.indices_of(subject, before=before, limit=limit + 1)
+            openings = [shard.opening(index, LEGIBLE) for index in indices[:limit]]
         with self._directories.read() as view:
             knowledge = view.knowledge
         shown = tuple(show(opening, knowledge) for opening in openings)
         return Page(shown, indices[limit - 1] if len(indices) > limit else None)
 
 
-def show(opening: Mapping[str, Any], knowledge: Knowledge) -> ShownDisclosure:
+def show(opening: Mapping[str, object], knowledge: Knowledge) -> ShownDisclosure:
     """Return what the parts A and S of `opening` say, with titles and descriptions from `knowledge`."""
     told, person = _said(opening, "A"), _said(opening, "S")
     contract = knowledge.contracts.get(told["stream"])
@@ -139,8 +140,9 @@ def show(opening: Mapping[str, Any], knowledge: Knowledge) -> ShownDisclosure:
     )
 
 
-def _said(opening: Mapping[str, Any], letter: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", json.loads(base64.b64decode(opening[letter]["bytes"])))
+def _said(opening: Mapping[str, object], letter: str) -> dict[str, Any]:
+    part = cast("dict[str, str]", opening[letter])
+    return cast("dict[str, Any]", json.loads(base64.b64decode(part["bytes"])))
 
 
 def _field(path: str, contract: Contract | None) -> ShownField:

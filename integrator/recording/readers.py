@@ -25,12 +25,16 @@ class Readers:
         self._vault: Vault | None = None
         self._open: dict[str, LedgerReader] = {}
 
+    def __contains__(self, log: str) -> bool:
+        """Tell whether there is a log of that name here."""
+        return is_log(log) and self._files.database(log).is_file()
+
     def reader(self, log: str) -> LedgerReader:
         """Return the reader of the log called `log`. Raises `Unavailable` (`no-log`)."""
         with self._lock:
             found = self._open.get(log)
             if found is None:
-                if not is_log(log) or not self._files.database(log).is_file():
+                if log not in self:
                     raise Unavailable("no-log", "There is no such log here, or not yet.")
                 with translated():
                     if self._vault is None:

@@ -135,7 +135,10 @@ class Citizen:
         if response.is_success:
             return members
         code, detail = str(members.get("code", "api-answer")), str(members.get("detail", "The integrator refuses."))
-        raise (Refused if response.is_client_error else Unavailable)(code, detail)
+        if response.is_client_error:
+            raise Refused(code, detail)
+        # 500 with a code of its own is what the integrator found wrong in its ledger; `internal` is any crash.
+        raise (Tampered if response.status_code == 500 and code != "internal" else Unavailable)(code, detail)
 
 
 class _Checks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -197,6 +197,27 @@ def record(value: bytes | None, position: int, **change: Any) -> LogRecord:
     return LogRecord(**(members | change))
 
 
+def step(key: str, value: bytes | None = b"\xc3\x01 anything", position: int = 7) -> LogRecord:
+    return record(value, position, topic=topics.DIRECTORY, partition=0, key=key.encode())
+
+
+def refusal(number: int = 1, **change: Any) -> LogRecord:
+    body = {
+        "id": f"8c4a0001-0000-4000-8000-{number:012}",
+        "request": "subscribe",
+        "reason": "not-authorised",
+        "detail": "No authorisation lets svb receive it.",
+        "principal": "agency-svb--nabestaanden",
+        "agency": "svb",
+        "purpose": "nabestaanden",
+        "stream": "brp/person",
+        "authorisation": None,
+        "version": None,
+    }
+    value = record_type("integrator/request").encode({"at": AT, "body": body | change})
+    return record(value, number, topic=topics.REQUESTS, partition=4)
+
+
 @dataclass
 class StillDirectory:
     """A directory that stands still at `at`; reading it before that is the test's failure."""
@@ -204,6 +225,7 @@ class StillDirectory:
     known: Knowledge
     at: int = 10
     moved: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: bool = False
 
     @property
     def position(self) -> Position:
@@ -222,8 +244,10 @@ class StillDirectory:
 
     async def wait_for(self, position: Position) -> None:
         while self.at < position:
+            self.waiting = True
             self.moved.clear()
             await self.moved.wait()
+        self.waiting = False
 
     def move(self, at: int) -> None:
         self.at = at
@@ -269,6 +293,13 @@ class JudgingSource:
 
     async def close(self) -> None:
         self.closed += 1
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that tells nobody when it comes."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0.001)
 
 
 @contextmanager

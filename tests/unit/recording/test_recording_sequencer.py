@@ -1,14 +1,15 @@
-"""Holds that every record is in the ledger once: under redelivery, a crash at either side of the commit, and bad records."""
+"""Holds that every record is in the ledger once: redelivered, before and after a crash, beside bad records."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import recording_samples as world
-from integrator_audit import Entry, Ledger, LedgerReader, SetAside
+from integrator_audit import Entry, Ledger, LedgerReader, SetAside, Vault, read_part
 from integrator_audit import errors as audit
 
 from integrator.domain import topics
@@ -17,6 +18,7 @@ from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.sequencer import Sequencer
 
 PLACE = (topics.DISCLOSURES, 2)
+AUNT = [world.person(world.MOTHER, "aunt")]
 
 
 def records(count: int, *, start: int = 0) -> list[world.LogRecord]:
@@ -104,8 +106,7 @@ async def test_a_cancelled_sequencer_leaves_whole_batches(tmp_path: Path) -> Non
     source = world.JudgingSource(records(40), largest=1)
     with world.ledger_at(tmp_path) as ledger:
         running = asyncio.create_task(fill(source, ledger))
-        while ledger.size < 3 * 5:
-            await asyncio.sleep(0)
+        await world.until(lambda: ledger.size >= 3 * 5)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert ledger.size == 3 * ledger.positions()[PLACE]
@@ -135,9 +136,6 @@ async def test_a_bad_record_is_set_aside_with_its_reason_and_the_others_go_on(tm
         ]
 
 
-AUNT = [world.person(world.MOTHER, "aunt")]
-
-
 async def test_a_record_set_aside_is_not_set_aside_again_when_it_comes_again(tmp_path: Path) -> None:
     source = world.JudgingSource([world.record(b"nothing", 0)], again=1)
     for _ in range(2):
@@ -152,9 +150,8 @@ async def test_nothing_is_stated_before_the_directory_is_as_far_as_the_decision(
     source = world.JudgingSource(records(2))
     with world.ledger_at(tmp_path) as ledger:
         running = asyncio.create_task(fill(source, ledger, directory=directory))
-        while not source.given:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0.02)
+        await world.until(lambda: bool(source.given))
+        await world.until(lambda: directory.waiting)
         assert ledger.size == 0
         directory.move(10)
         await running
@@ -167,8 +164,7 @@ async def test_a_stop_while_the_directory_is_behind_leaves_the_batch_for_the_nex
         directory = world.StillDirectory(world.knowledge(), at=9)
         sequencer = Sequencer("s0-2026h2", source, ledger, DisclosureRecorder(), directory)
         running = asyncio.create_task(sequencer.run(stop))
-        while not source.given:
-            await asyncio.sleep(0)
+        await world.until(lambda: bool(source.given))
         stop.set()
         await asyncio.wait_for(running, 5)
         assert (ledger.size, ledger.positions()) == (0, {})
@@ -183,8 +179,7 @@ async def test_progress_tells_how_far_the_log_is_behind(tmp_path: Path) -> None:
         )
         assert sequencer.progress.seconds(2e9) == 0
         running = asyncio.create_task(sequencer.run(stop))
-        while not source.drained.is_set():
-            await asyncio.sleep(0)
+        await source.drained.wait()
         stop.set()
         await running
     assert (sequencer.progress.behind, sequencer.progress.last) == (0, 1_795_520_805_123)
@@ -194,10 +189,6 @@ async def test_progress_tells_how_far_the_log_is_behind(tmp_path: Path) -> None:
 
 def sequences(root: Path) -> list[int]:
     """The sequence number in part D of every entry."""
-    import base64
-
-    from integrator_audit import Vault, read_part
-
     vault = Vault.read_only(root / "persons.sqlite", world.GENERATION)
     reader = LedgerReader.open(root / "s0-2026h2.sqlite", vault=vault)
     try:
