@@ -13,16 +13,23 @@ from opentelemetry import metrics, trace
 
 LOG_EVENTS: Final[dict[str, str]] = {
     "directory-rebuilt": "The copy belonged to another topic or cluster; it is made anew from the topic.",
+    "directory-request-unread": "A request to the directory could not be read; it is passed over.",
+    "directory-waits": "The directory's writer does not append now, and says why; it tries again.",
+    "directory-writes": "The directory's writer has fenced every earlier one and has caught up.",
     "lane-fenced": "Another owner took the lane's transactional id; this one stops.",
+    "lane-left-stream-out": "A stream keeps failing; the lane goes on without it and tries again later.",
     "lane-opened": "The lane reads on from its recorded positions.",
     "lane-restarted": "The lane starts anew after an error in a transaction; nothing of it became visible.",
+    "lane-resumed": "The lane decides again after it had to wait.",
     "lane-stopped": "The lane gave up its partitions.",
     "lane-waits": "The lane does not decide now, and says why.",
+    "lanes-group-restarted": "The membership through which workers share the lanes failed and is made anew.",
     "ledger-published": "A log's static files and checkpoint were written as far as its size.",
     "ledger-publishing-failed": "A log's static files could not be written; they are tried again.",
     "ledger-restarted": "A log is opened anew after an error whose outcome is unknown; it goes on from its positions.",
     "ledger-set-aside": "A record could not become entries; its position and reason are kept in the log's file.",
     "ledger-waits": "A log waits for this machine's copy of the directory.",
+    "positions-not-copied": "The copy of positions for lag tools could not be written; nothing depends on it.",
     "process-ready": "A process of the installation does its work.",
     "process-restarted": "A process ended by itself and was started again.",
     "process-stopped": "A process drained and ended because it was told to.",
@@ -35,6 +42,8 @@ SPANS: Final[dict[str, str]] = {
 
 METRICS: Final[dict[str, tuple[str, str]]] = {
     "integrator.deliveries": ("1", "Deliveries made visible, by agency and purpose."),
+    "integrator.lane.records": ("1", "Source records of committed transactions, by lane."),
+    "integrator.lane.restarts": ("1", "Starts of a lane after an error, by lane and code of the error."),
     "integrator.ledger.behind": ("1", "Records that the event log holds and a log of the ledger does not, by log."),
     "integrator.ledger.entries": ("1", "Entries made durable, by log."),
     "integrator.ledger.set-aside": ("1", "Records set aside, by log and reason."),

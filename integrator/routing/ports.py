@@ -5,12 +5,13 @@ Every port MUST be implemented so that the promise in its docstring holds; one s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from integrator.domain.directory import DirectoryView
+from integrator.domain.errors import Refused
 from integrator.domain.identifiers import Position
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -53,12 +54,41 @@ Outbox = Mapping[tuple[str, int], Sequence[OutRecord]]
 """Records to write, by (topic, partition), in order."""
 
 
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+
+class Fenced(Refused):
+    """Another owner took over the lane's transactional id, or its transaction timed out: the two look the same."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("lane-fenced", message)
+
+
+class StreamFailure(Refused):
+    """A stream cannot be read where the lane left it: `position-out-of-range`, `topic-replaced`, `topic-missing`."""
+
+    def __init__(self, code: str, message: str, *, topic: str) -> None:
+        super().__init__(code, message)
+        self.topic = topic
+
+
+@dataclass(frozen=True, slots=True)
+class TopicIdentity:
+    """What tells a topic from a later one with the same name: Kafka's ids of the topic and of its cluster."""
+
+    cluster: str
+    id: str
+    partitions: int
+
+
 class LaneProducer(Protocol):
     """Writes whole transactions under one transactional id.
 
-    When `start` returns, every earlier owner of the id is fenced and its transaction ended, and the partitions that
-    only this lane writes hold no open leftovers. When `commit` returns, all of the outbox is visible to committed
-    readers, else nothing ever is. After any exception the producer MUST be closed and never used again.
+    When `start` returns, every earlier owner of the id is fenced and its transaction ended. No partition is written
+    before it is known to hold no open leftovers of earlier transactions. When `commit` returns, all of the outbox is
+    visible to committed readers; when it raises, either all of it is or nothing ever will be, and the lane's state
+    tells which. After any exception the producer MUST be closed and never used again. Both raise `Fenced`.
     """
 
     async def start(self) -> None: ...
@@ -71,15 +101,72 @@ class LaneProducer(Protocol):
 class SourceReader(Protocol):
     """Reads committed records of partitions that are assigned by hand.
 
-    `fetch` waits up to `wait` seconds for records and returns at most `limit` of each partition. A position that
-    the log no longer has, or does not have yet, is an error (`position-out-of-range`), never a silent jump.
+    `start` assigns exactly these partitions, at these positions (`None`: the earliest that there is); it may be
+    called again. `fetch` waits up to `wait` seconds for records, returns at most `limit` of them in all, and for each
+    partition where reading goes on. A position that the log no longer has, or does not have yet, is a `StreamFailure`
+    (`position-out-of-range`) of either, never a silent jump. `behind` tells whether the log is known to hold records
+    that `fetch` has not returned.
     """
 
-    async def start(self, positions: Mapping[tuple[str, int], int]) -> None: ...
+    async def start(self, positions: Mapping[Place, int | None]) -> None: ...
 
-    async def fetch(self, *, wait: float, limit: int) -> list[tuple[tuple[str, int], Sequence[SourceRecord], int]]: ...
+    async def fetch(self, *, wait: float, limit: int) -> list[tuple[Place, Sequence[SourceRecord], int]]: ...
+
+    def behind(self) -> bool: ...
 
     async def close(self) -> None: ...
+
+
+class EventLog(Protocol):
+    """Makes a lane's clients, and answers what stands in the log."""
+
+    def producer(self, lane: int) -> LaneProducer: ...
+
+    def reader(self) -> SourceReader: ...
+
+    async def state(self, lane: int) -> Sequence[tuple[bytes, bytes | None]]:
+        """Return every committed record of the lane's state, in order, to the end of the log as it is now."""
+        ...
+
+    async def identify(self, topics: Sequence[str]) -> Mapping[str, TopicIdentity]:
+        """Return what those of `topics` are that exist."""
+        ...
+
+    async def copy_positions(self, positions: Mapping[Place, int]) -> None:
+        """Show positions to lag tools. Nobody reads them back."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Ownership(Protocol):
+    """Says which lanes this process has. Fencing makes safe what this only makes orderly: it may be late."""
+
+    def owned(self, lane: int) -> bool:
+        """Tell whether the lane is this process's, as far as it knows. Asked after every await of a lane's start."""
+        ...
+
+    async def confirmed(self, lane: int) -> bool:
+        """Ask the group itself, after a fencing, and wait while it rearranges. False: the lane is another's."""
+        ...
+
+    async def changed(self) -> None:
+        """Return when lanes came or went since the call."""
+        ...
+
+
+class Membership(Ownership, Protocol):
+    """The ownership together with what keeps it up."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None:
+        """Leave the group. The lanes MUST have stopped before: the next owner starts at once."""
+        ...
+
+
+Clock = Callable[[], int]
+"""The wall clock, in milliseconds since 1970."""
 
 
 class Directories(Protocol):
