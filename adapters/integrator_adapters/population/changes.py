@@ -15,7 +15,14 @@ from integrator_adapters.population.families import Family, marry, new_home
 from integrator_adapters.population.people import Part, Person, remember
 from integrator_adapters.population.words import COUNTRY, FAMILY_FIRST, FAMILY_LAST
 
-_RESIDENCE = ("municipalitySince", "address", "residenceValidity", "history.residences")
+_WHERE = (
+    ("municipality", "municipality"),
+    ("municipality", "steward"),
+    ("municipalitySince", "municipalitySince"),
+    ("address", "address"),
+    ("validity", "residenceValidity"),
+)
+"""A part of a residence, and the path in the record that tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +46,15 @@ def move(random: Random, family: Family, day: date) -> list[Change]:
     old, new = living[0].home, new_home(random)
     while new == old:
         new = new_home(random)
-    elsewhere = ("municipality", "steward") if new.municipality != old.municipality else ()
     changes: list[Change] = []
     for person in living:
         if person.home == old:
-            remember(person.former_residences, person.residence())
-            person.home, person.home_since = new, day
-            changes.append(Change(person, "changed", (*elsewhere, *_RESIDENCE)))
+            before = person.residence()
+            remember(person.former_residences, before)
+            person.settle(new, day)
+            after = person.residence()
+            differing = (path for part, path in _WHERE if before[part] != after[part])
+            changes.append(Change(person, "changed", (*differing, "history.residences")))
     return changes
 
 

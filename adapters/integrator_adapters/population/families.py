@@ -52,6 +52,7 @@ def new_child(random: Random, numbers: Numbers, mother: Person, father: Person |
         birthplace=mother.home.municipality,
         home=mother.home,
         home_since=max(born, mother.home_since),
+        municipality_since=max(born, mother.municipality_since),
         mother=mother,
         father=father,
     )
@@ -72,7 +73,7 @@ def new_family(random: Random, numbers: Numbers, today: date) -> Family:
         family.append(_adult(random, numbers, _birthday(random, age, today), home, sex="M"))
         _join(random, *family, today=today)
     for person in family:
-        person.home_since = since
+        person.home_since = person.municipality_since = since
     if not old:
         ages = sorted(_child_ages(random, today.year - first.born.year), reverse=True)
         family += [new_child(random, numbers, first, first.partner, _birthday(random, age, today)) for age in ages]
@@ -103,6 +104,7 @@ def _adult(random: Random, numbers: Numbers, born: date, home: Home, *, sex: str
         birthplace=random.choice(_CODES),
         home=home,
         home_since=born,
+        municipality_since=born,
     )
 
 

@@ -41,6 +41,7 @@ class Person:
     birthplace: str
     home: Home
     home_since: date
+    municipality_since: date
     nationality: str = "0001"
     nationality_since: date | None = None
     restriction: int = 0
@@ -76,6 +77,12 @@ class Person:
         """Return the age in whole years."""
         return today.year - self.born.year - ((today.month, today.day) < (self.born.month, self.born.day))
 
+    def settle(self, home: Home, day: date) -> None:
+        """Live at `home` from `day`; within a municipality the registration there goes on."""
+        if home.municipality != self.home.municipality:
+            self.municipality_since = day
+        self.home, self.home_since = home, day
+
     def names(self) -> Part:
         """Return the names as relatives' records carry them."""
         return {"given": self.given, "title": None, "prefix": self.prefix, "family": self.family}
@@ -88,7 +95,7 @@ class Person:
         """Return where the person lives, as the history keeps it."""
         return {
             "municipality": self.home.municipality,
-            "municipalitySince": self.home_since.isoformat(),
+            "municipalitySince": self.municipality_since.isoformat(),
             "address": _address(self.home, self.home_since),
             "validity": validity(self.home_since),
         }
