@@ -90,6 +90,12 @@ def agency_principal(agency: str, purpose: str) -> str:
     return f"agency-{_name('agency', agency)}--{_name('purpose', purpose)}"
 
 
+def is_agency_principal(principal: str) -> bool:
+    """Tell whether a user name is that of an agency and a purpose, as `agency_principal` makes them."""
+    agency, separator, purpose = principal.removeprefix("agency-").partition("--")
+    return principal.startswith("agency-") and bool(separator and _NAME.fullmatch(agency) and _NAME.fullmatch(purpose))
+
+
 def partition_of(subject: SubjectRef, partitions: int) -> int:
     """Return the partition that holds everything about a person, of a topic with so many partitions.
 

@@ -193,8 +193,18 @@ def plan_access(want: Iterable[AccessSpec], have: Access) -> AccessPlan:
     withdraw: set[Rule] = set()
     for spec in want:
         present = have.acls.get(spec.principal, frozenset[Acl]())
-        if spec.principal not in have.users:
+        if spec.acls and spec.principal not in have.users:
             users.add(spec.principal)
         allow |= {(spec.principal, acl) for acl in spec.acls - present}
         withdraw |= {(spec.principal, acl) for acl in present - spec.acls}
     return AccessPlan(tuple(sorted(users)), tuple(sorted(allow)), tuple(sorted(withdraw)))
+
+
+def abandoned_agencies(want: Iterable[AccessSpec], have: Access) -> list[AccessSpec]:
+    """Return a locked spec for each agency and purpose that still has rules and that `want` no longer names.
+
+    Added to `want`, they take away what an authorisation that is no more once gave. Other principals are not ours to
+    judge: the cluster may serve somebody else as well.
+    """
+    named = {spec.principal for spec in want}
+    return [locked(name) for name in sorted(have.acls) if topics.is_agency_principal(name) and name not in named]

@@ -32,7 +32,7 @@ from integrator.domain.errors import Busy, Refused, Unavailable
 from integrator.kafka import artefacts, java
 from integrator.kafka.broker_files import BrokerFiles, Ports, Running, argument, checked_password
 from integrator.kafka.connection import Connection
-from integrator.kafka.ports import LOOPBACK, free_port, is_free
+from integrator.kafka.loopback import LOOPBACK, free_port, is_free
 from integrator.kafka.process import Process, reap
 
 ADMIN = "admin"

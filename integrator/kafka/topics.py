@@ -156,9 +156,10 @@ async def read_topics(connection: Connection, names: Collection[str]) -> dict[st
     }
 
 
-async def apply_topics(connection: Connection, plan: TopicPlan) -> None:
+async def apply_topics(connection: Connection, plan: TopicPlan, *, replication: int | None = None) -> None:
     """Do what the plan says; when this returns, every topic of it can be written to.
 
+    New topics have `replication` copies of each record; `None` takes the cluster's default.
     Raises `Refused` (`topic-partitions`) for a plan with conflicts, before anything is changed.
     """
     if plan.conflicts:
@@ -170,7 +171,8 @@ async def apply_topics(connection: Connection, plan: TopicPlan) -> None:
         )
     async with administering(connection) as admin:
         if plan.create:
-            new = [NewTopic(spec.name, spec.partitions, config=dict(spec.config)) for spec in plan.create]
+            copies = -1 if replication is None else replication  # SPEC KIP-464: -1 is the broker's default
+            new = [NewTopic(spec.name, spec.partitions, copies, config=dict(spec.config)) for spec in plan.create]
             made = admin.create_topics(new, request_timeout=REQUEST_SECONDS)
             # Somebody else may make it at the same time: that it is as it must be, is looked at below.
             await answers("Making a topic", made, without=frozenset({_TOPIC_EXISTS}))
@@ -201,9 +203,11 @@ async def _until_visible(connection: Connection, plan: TopicPlan) -> None:
         await asyncio.sleep(0.05)
 
 
-async def reconcile_topics(connection: Connection, want: Collection[TopicSpec]) -> TopicPlan:
+async def reconcile_topics(
+    connection: Connection, want: Collection[TopicSpec], *, replication: int | None = None
+) -> TopicPlan:
     """Make every topic of `want` as it must be and return what was done. Raises as `apply_topics` does."""
     plan = plan_topics(want, await read_topics(connection, [spec.name for spec in want]))
     if plan:
-        await apply_topics(connection, plan)
+        await apply_topics(connection, plan, replication=replication)
     return plan

@@ -16,7 +16,7 @@ from integrator.domain.errors import Refused
 from integrator.kafka import java
 from integrator.kafka.broker_files import BrokerFiles, Ports, Running, argument, property_value
 from integrator.kafka.development import DevelopmentBroker, status_of
-from integrator.kafka.ports import free_port, is_free
+from integrator.kafka.loopback import free_port, is_free
 from integrator.kafka.process import Process
 
 PASSWORD = "p" * 20

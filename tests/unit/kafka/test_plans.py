@@ -101,7 +101,8 @@ def test_carrying_an_access_plan_out_gives_exactly_the_specs(want: list[AccessSp
     stated = {spec.principal for spec in want}
     for name, acls in have.acls.items():
         assert name in stated or after[name] == acls
-    assert set(plan.users) == stated - have.users
+    assert set(plan.users) == {spec.principal for spec in want if spec.acls} - have.users
+    assert stated >= set(plan.users)
 
 
 EVERYBODY = [*access.integrator_access(["brp", "ciz"]), access.source_access("brp"), access.agency_access("svb", "kb")]
@@ -145,3 +146,16 @@ def test_one_principal_each_writes_the_directory_the_lanes_and_the_deliveries() 
 
 def test_a_locked_user_may_do_nothing() -> None:
     assert access.locked("agency-svb--kb").acls == frozenset()
+
+
+def test_an_agency_that_is_named_no_more_loses_its_rules_and_nobody_else_does() -> None:
+    kept, gone = access.agency_access("svb", "kb"), access.agency_access("svb", "aow")
+    rule = frozenset({Acl("topic", "x", "read")})
+    have = Access(
+        frozenset({kept.principal, gone.principal}),
+        {kept.principal: kept.acls, gone.principal: gone.acls, "source-brp": rule, "agency-other": rule, "bob": rule},
+    )
+    plan = plan_access([kept, *access.abandoned_agencies([kept], have)], have)
+    assert plan.withdraw == tuple(sorted((gone.principal, acl) for acl in gone.acls))
+    assert not plan.allow
+    assert not plan.users
