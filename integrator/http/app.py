@@ -31,6 +31,12 @@ VERSION: Final = "1.0.0"
 """Version of the API, after semantic versioning; not that of the software."""
 MAX_BODY: Final = 16 * 1024 * 1024
 """Bytes. The largest bodies are the documents of an `integrator apply`."""
+CONTACT: Final = {
+    "name": "The operator of this installation",
+    "url": "https://integrator.example/contact",
+    "email": "operator@integrator.example",
+}
+"""Put into the document by hand: given to FastAPI, it would want a validator of addresses for it."""
 SILENT: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -85,11 +91,6 @@ def create_api(ports: Ports) -> FastAPI:
         summary="Subscriptions, directory and disclosures of a services integrator",
         description="Sources publish a change once; agencies receive what a law lets them have; citizens can check it.",
         version=VERSION,
-        contact={
-            "name": "The operator of this installation",
-            "url": "https://integrator.example/contact",
-            "email": "operator@integrator.example",
-        },
         license_info={"name": "EUPL-1.2", "identifier": "EUPL-1.2"},
         servers=[{"url": "https://integrator.example/v1", "description": "An installation"}],
         root_path_in_servers=False,
@@ -130,6 +131,7 @@ def document(api: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of `api`: the version header on every answer, problems as `problem+json`."""
     if api.openapi_schema is None:
         made = api.openapi()
+        made["info"]["contact"] = CONTACT
         version = {"description": "Full version of the API", "required": True, "schema": {"type": "string"}}
         made["components"].setdefault("headers", {})["ApiVersion"] = version
         for operation in (operation for path in made["paths"].values() for operation in path.values()):

@@ -4,7 +4,7 @@ Nothing of a refused statement is applied. A statement with the wrong form is th
 answered; one that a rule refuses, such as a permission without a law in force, is entered in the institution log too.
 """
 
-from __future__ import annotations
+# No postponed annotations here: FastAPI must see the dependencies that are made inside `router`.
 
 from typing import Annotated, Any, Final
 

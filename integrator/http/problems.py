@@ -120,12 +120,12 @@ def problem_of(error: IntegratorError) -> Response:
 
 def allowed(app: FastAPI, request: Request) -> str:
     """Return the `Allow` of a path: the methods of every route that matches it, not only of the first."""
-    scope = {**request.scope, "method": "TRACE"}
-    methods: set[str] = set()
-    for route in app.routes:
-        if route.matches(scope)[0] is Match.PARTIAL:
-            methods |= set(getattr(route, "methods", None) or ())
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    found = [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.routes)
+    ]
+    return ", ".join([*found, "HEAD"] if "GET" in found else found)
 
 
 def install(app: FastAPI) -> None:

@@ -1,6 +1,6 @@
 """Tells an operator how the installation is: position of the directory, newest checkpoints, lag of each stream."""
 
-from __future__ import annotations
+# No postponed annotations here: FastAPI must see the dependencies that are made inside `router`.
 
 from typing import Annotated, Literal
 

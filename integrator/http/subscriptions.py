@@ -4,7 +4,7 @@ A subscription changes nothing: the broker's rules stand already and are the sec
 to "may I, for this purpose?", and an entry in the institution log for every no.
 """
 
-from __future__ import annotations
+# No postponed annotations here: FastAPI must see the dependencies that are made inside `router`.
 
 from typing import Annotated
 

@@ -1,0 +1,87 @@
+"""An operator plans and applies statements; what a rule refuses is on record, wrong writing is only answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from http_samples import TEXTS, World, authorisation, bearer
+
+from integrator.directory.documents import Origin, Rejected, Stated, problem, to_wire
+from integrator.domain.purpose import Agency
+
+AGENCY = Agency.model_validate(
+    {
+        "name": "svb", "title": TEXTS, "identifier": "oin:1", "sector": "social-insurance", "recipientClass": TEXTS,
+        "modelled": True,
+    }
+)  # fmt: skip
+STATED = {"documents": to_wire([Stated(AGENCY, Origin("parties.yaml", 1, 1))])}
+
+
+def no_law() -> Rejected:
+    stated = Stated(authorisation(), Origin("law.yaml", 2, 14))
+    return Rejected([problem(stated, "no-legal-basis", "No citation is in force.", path="citations")])
+
+
+def test_a_plan_says_what_would_change_and_changes_nothing() -> None:
+    world = World()
+    answer = world.client().post("/v1/directory/plan", json=STATED, headers=bearer("operator"))
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "position": 9,
+        "changes": [{"action": "create", "kind": "agency", "id": "svb", "summary": "a new agency"}],
+    }
+    assert world.applied == []
+
+
+def test_what_is_applied_reaches_the_writer_as_it_was_stated() -> None:
+    world = World()
+    answer = world.client().post("/v1/directory/apply", json=STATED, headers=bearer("operator"))
+    assert answer.json()["position"] == 10
+    assert [stated.document for stated in world.applied] == [AGENCY]
+
+
+def test_an_authorisation_without_a_law_in_force_conflicts_and_is_recorded_with_its_names() -> None:
+    world = World(refuse=no_law())
+    answer = world.client().post("/v1/directory/apply", json=STATED, headers=bearer("operator"))
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "no-legal-basis"
+    assert answer.json()["issues"][0]["name"] == "law.yaml:14: citations"
+    [refusal] = world.refused
+    assert (refusal.request, refusal.reason, refusal.principal) == ("apply", "no-legal-basis", "operator")
+    assert (refusal.agency, refusal.purpose, refusal.stream) == ("svb", "aow", "demo/grant")
+    assert (refusal.authorisation, refusal.version) == ("a1", 1)
+
+
+def test_a_refused_plan_is_answered_and_not_recorded() -> None:
+    world = World(refuse=no_law())
+    answer = world.client().post("/v1/directory/plan", json=STATED, headers=bearer("operator"))
+    assert answer.status_code == 409
+    assert world.refused == []
+
+
+@pytest.mark.parametrize("action", ["plan", "apply"])
+def test_a_document_that_is_wrong_in_itself_is_a_wrong_request_and_not_recorded(action: str) -> None:
+    world = World()
+    wrong: dict[str, Any] = {"documents": [{"kind": "agency", "body": {"name": "Not A Name"}}]}
+    answer = world.client().post(f"/v1/directory/{action}", json=wrong, headers=bearer("operator"))
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "form"
+    assert len(answer.json()["issues"]) > 1
+    assert world.refused == []
+    assert world.applied == []
+
+
+@pytest.mark.parametrize("action", ["plan", "apply"])
+def test_only_an_operator_may_state_anything(action: str) -> None:
+    world = World()
+    answer = world.client().post(f"/v1/directory/{action}", json=STATED, headers=bearer("svb-aow"))
+    assert (answer.status_code, answer.json()["code"]) == (403, "operator-only")
+    assert world.applied == []
+
+
+def test_a_refusal_that_cannot_be_recorded_is_not_answered_as_one() -> None:
+    world = World(refuse=no_law(), broken=True)
+    answer = world.client().post("/v1/directory/apply", json=STATED, headers=bearer("operator"))
+    assert (answer.status_code, answer.json()["code"]) == (503, "kafka-unreachable")
