@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from integrator.directory.knowledge import Entry, Known, fold
 from integrator.directory.people import Line
-from integrator.directory.ports import FedRecord
+from integrator.directory.ports import FedRecord, Incarnation
 from integrator.directory.records import PERSON_KINDS, DirectoryRecord, RecordKey, read_content
 from integrator.directory.store import line_change
 from integrator.directory.view import POLL_SECONDS, DirectoryReading
 from integrator.domain.directory import Knowledge, StandingInscription
 from integrator.domain.identifiers import Position, Pseudonym
+
+INCARNATION = Incarnation("memory", "memory")
 
 
 class MemoryDirectory:
@@ -49,6 +51,10 @@ class MemoryDirectory:
             else:
                 self._entries = {at: entry for at, entry in self._entries.items() if entry.key != key}
         self._position = position
+
+    def incarnation(self) -> Incarnation:
+        """Return the one topic that there is in memory."""
+        return INCARNATION
 
     def position(self) -> Position:
         """Return the offset of the next record to apply."""

@@ -60,6 +60,14 @@ async def _assign(consumer: Any, topic: str) -> list[TopicPartition]:
     return found
 
 
+async def _incarnation(connection: Connection, topic: str) -> Incarnation:
+    cluster = await connection.look()
+    async with administering(connection) as admin:
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
+        found = await answers("Reading topics", asked)
+    return Incarnation(cluster.id, str(found[topic].topic_id))
+
+
 class KafkaDirectoryTopic:
     """A `DirectoryTopic`. Owned by one feeder."""
 
@@ -70,12 +78,7 @@ class KafkaDirectoryTopic:
 
     async def incarnation(self) -> Incarnation:
         """Return the ids of the cluster and of the topic. Raises `Refused` (`kafka-no-topic`, …), `Unavailable`."""
-        cluster = await self._connection.look()
-        topic = self._partition.topic
-        async with administering(self._connection) as admin:
-            asked = admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
-            found = await answers("Reading topics", asked)
-        return Incarnation(cluster.id, str(found[topic].topic_id))
+        return await _incarnation(self._connection, self._partition.topic)
 
     async def start(self, position: Position) -> None:
         """Begin at `position`. Raises `Refused` (`directory-beyond-end`, `kafka-no-topic`, …), `Unavailable`."""
@@ -129,6 +132,10 @@ class KafkaDirectoryLog:
         self._requests = requests
         self._transactional_id = transactional_id
         self._producer: Any = None
+
+    async def incarnation(self) -> Incarnation:
+        """Return the ids of the cluster and of the topic. Raises `Refused` (`kafka-no-topic`, …), `Unavailable`."""
+        return await _incarnation(self._connection, self._partition.topic)
 
     async def start(self) -> Position:
         """Fence every earlier writer and return the end of the topic. Raises `Refused`, `Unavailable`."""
