@@ -107,7 +107,7 @@ def create_api(ports: Ports) -> FastAPI:
     problems.install(api)
     api.include_router(subscriptions.router(ports.directories, ports.identities, ports.refusals))
     api.include_router(streams.router(ports.directories))
-    api.include_router(directory.router(ports.writer, ports.identities, ports.refusals))
+    api.include_router(directory.router(ports.directories, ports.writer, ports.identities, ports.refusals))
     api.include_router(
         status.router(
             ports.directories,

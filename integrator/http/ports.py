@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from integrator.directory.documents import Stated
+from integrator.directory.plan import Plan
+from integrator.directory.writer import Applied
 from integrator.domain.directory import DirectoryView
 from integrator.domain.identifiers import Position
 from integrator.kafka.refusals import Refusal
@@ -23,38 +25,20 @@ class Directories(Protocol):
         """Open one consistent reading. Raises `Unavailable` when there is no copy yet."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class PlannedChange:
-    """One difference between what is stated and what stands. `summary` is for people and names no person."""
-
-    action: str
-    kind: str
-    id: str
-    version: int | None
-    summary: str
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What an apply would do, at the directory position at which that was looked at."""
-
-    position: Position
-    changes: Sequence[PlannedChange]
+    async def wait_for(self, position: Position) -> None:
+        """Return when the copy is at or past `position`; the caller sets the time limit."""
+        ...
 
 
 class Writer(Protocol):
-    """The one writer of the directory."""
+    """The one writer of the directory: `integrator.directory.writer.DirectoryWriter`."""
 
-    async def plan(self, documents: Sequence[Stated]) -> Planned:
-        """Return what `apply` would do now. Raises `Refused` (`Rejected` with every problem)."""
+    async def plan(self, documents: Sequence[Stated]) -> Plan:
+        """Return what `apply` would do now, or every problem that keeps it from being done."""
         ...
 
-    async def apply(self, documents: Sequence[Stated]) -> Planned:
-        """Do it, and return what was done and the position after it, once the writer's own copy is there.
-
-        Raises as `plan`; then nothing was done.
-        """
+    async def apply(self, documents: Sequence[Stated], *, based_on: int | None = None) -> Applied:
+        """Do it. When this returns, it is committed. Raises `Rejected`, or `Refused` (`stale`); nothing was done."""
         ...
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from starlette.testclient import TestClient
 
-from integrator.directory.documents import Stated
+from integrator.directory.documents import Rejected, Stated
+from integrator.directory.plan import Change, Plan
+from integrator.directory.writer import Applied
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
 from integrator.domain.directory import Knowledge, RegisteredSchema, StandingAuthorisation, StandingInscription
-from integrator.domain.errors import Unavailable
+from integrator.domain.errors import Refused, Unavailable
 from integrator.domain.identifiers import Position, Pseudonym
 from integrator.domain.purpose import Source
 from integrator.http.app import Ports, create_app
 from integrator.http.identity import AgencyFor, Operator, Principal
-from integrator.http.ports import LedgerHead, Planned, PlannedChange, StreamLag
+from integrator.http.ports import LedgerHead, StreamLag
 from integrator.kafka.refusals import Refusal
 
 TEXTS = {"nl": "x", "fr": "x", "en": "x"}
@@ -94,6 +96,9 @@ class View:
         return [() for _ in people]
 
 
+CHANGE = Change("create", "agency", "svb", 1, "a new agency")
+
+
 @dataclass
 class World:
     """Every port of the interface, judging what is asked of it."""
@@ -103,6 +108,7 @@ class World:
     broken: bool = False
     """The refusals' sink is away."""
     applied: list[Stated] = field(default_factory=list[Stated])
+    waited_for: Position | None = None
     refuse: Exception | None = None
     """What the writer raises."""
 
@@ -121,15 +127,20 @@ class World:
     async def lag(self) -> list[StreamLag]:
         return [StreamLag("demo/grant", 2)]
 
-    async def plan(self, documents: Sequence[Stated]) -> Planned:
+    async def wait_for(self, position: Position) -> None:
+        self.waited_for = position
+
+    async def plan(self, documents: Sequence[Stated]) -> Plan:
+        problems = self.refuse.problems if isinstance(self.refuse, Rejected) else ()
+        return Plan(7, () if problems else (CHANGE,), problems)
+
+    async def apply(self, documents: Sequence[Stated], *, based_on: int | None = None) -> Applied:
         if self.refuse is not None:
             raise self.refuse
-        return Planned(Position(9), [PlannedChange("create", "agency", "svb", None, "a new agency")])
-
-    async def apply(self, documents: Sequence[Stated]) -> Planned:
-        planned = await self.plan(documents)
+        if based_on not in (None, 7):
+            raise Refused("stale", "Plan again.")
         self.applied.extend(documents)
-        return replace(planned, position=Position(10))
+        return Applied(Position(10), (CHANGE,))
 
     def identify(self, token: str) -> Principal | None:
         known: dict[str, Principal] = {

@@ -28,10 +28,8 @@ def test_a_plan_says_what_would_change_and_changes_nothing() -> None:
     world = World()
     answer = world.client().post("/v1/directory/plan", json=STATED, headers=bearer("operator"))
     assert answer.status_code == 200
-    assert answer.json() == {
-        "position": 9,
-        "changes": [{"action": "create", "kind": "agency", "id": "svb", "summary": "a new agency"}],
-    }
+    change = {"action": "create", "kind": "agency", "id": "svb", "version": 1, "note": "a new agency", "count": 1}
+    assert answer.json() == {"basedOn": 7, "changes": [change], "problems": []}
     assert world.applied == []
 
 
@@ -39,6 +37,7 @@ def test_what_is_applied_reaches_the_writer_as_it_was_stated() -> None:
     world = World()
     answer = world.client().post("/v1/directory/apply", json=STATED, headers=bearer("operator"))
     assert answer.json()["position"] == 10
+    assert world.waited_for == 10
     assert [stated.document for stated in world.applied] == [AGENCY]
 
 
@@ -54,11 +53,22 @@ def test_an_authorisation_without_a_law_in_force_conflicts_and_is_recorded_with_
     assert (refusal.authorisation, refusal.version) == ("a1", 1)
 
 
-def test_a_refused_plan_is_answered_and_not_recorded() -> None:
+def test_a_plan_that_could_not_stand_says_why_and_is_not_recorded() -> None:
     world = World(refuse=no_law())
     answer = world.client().post("/v1/directory/plan", json=STATED, headers=bearer("operator"))
-    assert answer.status_code == 409
+    assert answer.json()["problems"] == [
+        {"code": "no-legal-basis", "message": "No citation is in force.", "place": "law.yaml:14: citations"}
+    ]
     assert world.refused == []
+
+
+def test_what_was_agreed_to_before_the_directory_changed_is_refused_as_stale() -> None:
+    world = World()
+    client = world.client()
+    stale = client.post("/v1/directory/apply", json=STATED | {"basedOn": 6}, headers=bearer("operator"))
+    assert (stale.status_code, stale.json()["code"]) == (409, "stale")
+    assert world.applied == []
+    assert client.post("/v1/directory/apply", json=STATED | {"basedOn": 7}, headers=bearer("operator")).is_success
 
 
 @pytest.mark.parametrize("action", ["plan", "apply"])
