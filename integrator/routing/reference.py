@@ -7,7 +7,7 @@ directory is asked once about all people; the second decides and builds what goe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,19 +19,14 @@ from integrator.domain.identifiers import Pseudonym, SubjectRef, split_stream
 from integrator.domain.pseudonyms import pseudonym
 from integrator.domain.topics import receipts_topic
 from integrator.routing.binary import long
-from integrator.routing.deliveries import Deliveries, Round
+from integrator.routing.delivered import Deliveries, Round
 from integrator.routing.engine import Output, Sequences
 from integrator.routing.envelope import readable_id
 from integrator.routing.ports import OutRecord, SourceBatch
+from integrator.routing.prepared import Pairwise, PreparedStream, ReadRecord
 from integrator.routing.quarantine import quarantined
 from integrator.routing.receipts import Receipts
 from integrator.routing.requests import inscribe
-from integrator.routing.stream import Pairwise, ReadRecord, Stream
-
-
-def own_partition(_topic: str, lane: int) -> int:
-    """Return the partition of a lane's deliveries in topics that have as many partitions as there are lanes."""
-    return lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +58,13 @@ class PythonEngine:
         directory_key: bytes,
         ledger_key: bytes,
         ledger_key_version: int = 1,
-        delivery_partition: Callable[[str, int], int] = own_partition,
     ) -> None:
-        """Take the keys, and where in a topic a lane's deliveries go: a function of topic and lane."""
         self._pairwise = pairwise
         self._known_as = partial(pseudonym, directory_key, "directory")
         self._ledger_key = ledger_key
         self._ledger_key_version = long(ledger_key_version)
-        self._delivery_partition = delivery_partition
         self._version = -1
-        self._streams: dict[tuple[str, str], Stream | None] = {}
+        self._streams: dict[tuple[str, str], PreparedStream | None] = {}
 
     def process(self, batch: SourceBatch, view: DirectoryView, sequences: Sequences, *, lane: int, at: int) -> Output:
         """Process one batch at the position of `view`.
@@ -89,17 +81,7 @@ class PythonEngine:
                 raise Unavailable(
                     "no-date", f"The directory does not know the day for {batch.stream} yet: wait for it."
                 )
-            common = Round(
-                batch,
-                lane,
-                view.position,
-                stream.today,
-                at,
-                sequences,
-                self._known_as,
-                self._ledger,
-                self._delivery_partition,
-            )
+            common = Round(batch, lane, view.position, stream.today, at, sequences, self._known_as, self._ledger)
             routing = _Routing(stream, view, common, out)
             routing.look_up(one for one in read if isinstance(one, ReadRecord))
         receipts = Receipts(batch.stream, batch.partition, at=at)
@@ -116,20 +98,20 @@ class PythonEngine:
             out.receipts.append((receipts_to, receipt))
         return out.finish()
 
-    def _stream(self, batch: SourceBatch, view: DirectoryView) -> Stream | None:
+    def _stream(self, batch: SourceBatch, view: DirectoryView) -> PreparedStream | None:
         knowledge = view.knowledge
         if knowledge.version != self._version:
             self._version, self._streams = knowledge.version, {}
         at = batch.stream, batch.topic
         if at not in self._streams:
-            self._streams[at] = Stream.of(knowledge, batch.stream, batch.topic, pairwise=self._pairwise)
+            self._streams[at] = PreparedStream.of(knowledge, batch.stream, batch.topic, pairwise=self._pairwise)
         return self._streams[at]
 
     def _ledger(self, person: SubjectRef) -> bytes:
         return pseudonym(self._ledger_key, "ledger", person) + self._ledger_key_version
 
 
-def _read(batch: SourceBatch, stream: Stream | None) -> list[ReadRecord | Invalid]:
+def _read(batch: SourceBatch, stream: PreparedStream | None) -> list[ReadRecord | Invalid]:
     """Read every record of a batch, or say why it is set aside."""
     read: list[ReadRecord | Invalid] = []
     for record in batch.records:
@@ -145,7 +127,7 @@ def _read(batch: SourceBatch, stream: Stream | None) -> list[ReadRecord | Invali
 class _Routing:
     """Decides and delivers the records of one batch."""
 
-    def __init__(self, stream: Stream, view: DirectoryView, common: Round, out: _Out) -> None:
+    def __init__(self, stream: PreparedStream, view: DirectoryView, common: Round, out: _Out) -> None:
         self._stream, self._view, self._common, self._out = stream, view, common, out
         self._authorisations = view.knowledge.authorisations
         self._deliveries: dict[tuple[str, int], Deliveries] = {}

@@ -7,9 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, cast
-
-from fastavro.schema import to_parsing_canonical_form
+from typing import Any
 
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
@@ -17,15 +15,16 @@ from integrator.domain.directory import Knowledge, RegisteredSchema
 from integrator.domain.disclosure import DeliveredPeople
 from integrator.domain.errors import Invalid, Unavailable
 from integrator.domain.identifiers import Position, Pseudonym, SubjectRef, split_stream
-from integrator.domain.projection import delivered_fields, derive_schema, pick
+from integrator.domain.projection import delivered_fields, derive_schema
 from integrator.domain.pseudonyms import pairwise_event_id, pairwise_key
 from integrator.domain.reading import SourceEvent
 from integrator.domain.topics import agency_topic
-from integrator.encoding import decode, encode, frame, parse_schema, record_type
+from integrator.encoding import frame, parse_schema, record_type
 from integrator.routing.binary import long, text
 from integrator.routing.engine import ENGINE, Sequences
 from integrator.routing.envelope import Envelope, constant_headers
 from integrator.routing.ports import OutRecord, SourceBatch
+from integrator.routing.resolution import compile_resolver, same_encoding
 from integrator.routing.splice import Projector, compile_projector
 
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -67,41 +66,32 @@ def _projection(
     knowledge: Knowledge, subject: str, schema: Mapping[str, Any], fields: tuple[str, ...]
 ) -> tuple[RegisteredSchema, Projector]:
     """Choose the schema of a topic for `fields`: the one that spans fit exactly, else the latest by way of fastavro."""
-    derived = _canonical(derive_schema(schema, fields))
-    versions = sorted(
-        (one for one in knowledge.schemas.values() if one.subject == subject), key=lambda one: one.version, reverse=True
-    )
+    derived, spans = parse_schema(json.dumps(derive_schema(schema, fields))), compile_projector(schema, fields)
+    versions = [one for one in knowledge.schemas.values() if one.subject == subject]
+    versions.sort(key=lambda one: one.version, reverse=True)
     for registered in versions:
-        if _canonical(json.loads(registered.text)) == derived:
-            return registered, compile_projector(schema, fields)
+        if same_encoding(parse_schema(registered.text), derived):
+            return registered, spans
     if not versions:
         raise Unavailable("no-schema", f"The directory has no schema {subject} yet: apply the authorisation again.")
-    return versions[0], _resolving(schema, parse_schema(versions[0].text), fields)
-
-
-def _canonical(schema: Mapping[str, Any]) -> str:
-    """Return what of a schema decides its encoding. Raises `Invalid` (`schema-invalid`)."""
-    return to_parsing_canonical_form(cast("Any", parse_schema(json.dumps(schema))))
-
-
-def _resolving(schema: Mapping[str, Any], delivered: Mapping[str, Any], fields: tuple[str, ...]) -> Projector:
-    """Return decode-pick-encode, for a delivered schema that was derived from another version of the contract."""
-    # The walk comes first: it bounds what a decoder would do with hostile bytes.
-    validate = compile_projector(schema, fields)
+    resolve = compile_resolver(derived, parse_schema(versions[0].text))
 
     def project(body: bytes) -> bytes:
-        validate(body)
+        picked = spans(body)
         try:
-            return encode(delivered, pick(schema, decode(schema, body), fields))
+            return resolve(picked)
         except Invalid as error:
-            raise Unavailable("no-schema", "The topic's schema cannot hold what the authorisation names.") from error
+            raise Unavailable("no-schema", f"The schema {subject} cannot hold what is authorised.") from error
 
-    return project
+    return versions[0], project
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one call of the engine has in common. `at` is the lane's clock, in milliseconds since 1970."""
+    """What one call of the engine has in common. `at` is the lane's clock, in milliseconds since 1970.
+
+    A lane's deliveries go to the partition of its own number: agencies' topics have one for each lane.
+    """
 
     batch: SourceBatch
     lane: int
@@ -113,8 +103,6 @@ class Round:
     """The directory's pseudonym of a person."""
     ledger: Callable[[SubjectRef], bytes]
     """The ledger's pseudonym of a person (32 bytes), followed by the version of its key as an Avro int."""
-    delivery_partition: Callable[[str, int], int]
-    """The partition of (topic, lane)."""
 
 
 class Deliveries:
@@ -125,10 +113,9 @@ class Deliveries:
 
     def __init__(self, delivery: Delivery, round_: Round) -> None:
         authorisation = delivery.authorisation
-        partition = round_.delivery_partition(delivery.topic, round_.lane)
         self.topic, self.project = delivery.topic, delivery.project
         self.authorisation = authorisation
-        self._delivery, self._partition = delivery, partition
+        self._delivery, self._partition = delivery, round_.lane
         self._ledger, self._sequences = round_.ledger, round_.sequences
         self._headers = constant_headers(
             authorisation, delivery.contract, urn=delivery.urn, schema_id=delivery.schema_id, lane=round_.lane
@@ -143,7 +130,7 @@ class Deliveries:
                 long(round_.today.toordinal() - _EPOCH),
                 long(round_.at),
                 text(delivery.topic),
-                long(partition),
+                long(self._partition),
                 long(round_.lane),
             )
         )

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date
-from io import BytesIO
-from typing import Any, NamedTuple, cast
-
-import fastavro
-from fastavro.read import SchemaResolutionError
-from fastavro.schema import to_parsing_canonical_form
+from typing import NamedTuple
 
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.directory import Knowledge
@@ -18,17 +13,16 @@ from integrator.domain.identifiers import split_stream
 from integrator.domain.projection import paths
 from integrator.domain.reading import EventReader, SourceEvent
 from integrator.domain.topics import partition_of
-from integrator.encoding import encode, parse_schema, unframe
+from integrator.encoding import parse_schema, unframe
 from integrator.routing.compiled import CompiledDecisions
-from integrator.routing.deliveries import Delivery
+from integrator.routing.delivered import Delivery
 from integrator.routing.envelope import Envelope, read_envelope
 from integrator.routing.ports import SourceBatch, SourceRecord
-from integrator.routing.splice import Reader, compile_projector, compile_reader
+from integrator.routing.resolution import Resolver, compile_resolver, same_encoding
+from integrator.routing.splice import Reader, compile_reader
 
 Pairwise = Callable[[str, str], bytes]
 """The pairwise key of (agency, purpose)."""
-Lift = Callable[[bytes], bytes]
-"""Turns a body of an older schema into one of the contract's latest. Raises `Invalid` (`contract`)."""
 
 
 class ReadRecord(NamedTuple):
@@ -41,11 +35,11 @@ class ReadRecord(NamedTuple):
     """Avro under the contract's latest schema."""
 
 
-class Stream:
+class PreparedStream:
     """One stream at one version of the directory's knowledge."""
 
     @classmethod
-    def of(cls, knowledge: Knowledge, name: str, topic: str, *, pairwise: Pairwise) -> Stream | None:
+    def of(cls, knowledge: Knowledge, name: str, topic: str, *, pairwise: Pairwise) -> PreparedStream | None:
         """Return the prepared stream, or `None` when the directory has no contract or no source of it."""
         known = name in knowledge.contracts and split_stream(name)[0] in knowledge.sources
         return cls(knowledge, name, topic, pairwise=pairwise) if known else None
@@ -59,7 +53,8 @@ class Stream:
         self._schema = parse_schema(contract.schemas[-1])
         self._events = EventReader(contract, paths(self._schema))
         self._read = self._reader()
-        self._lifts: dict[int, Lift | None] = {}
+        # For the id of each schema met: nothing, or what turns a body of it into one of the contract's latest.
+        self._lifts: dict[int, Resolver | None] = {}
         self._deliveries: dict[tuple[str, int], Delivery] = {}
         self.decisions = CompiledDecisions(knowledge, name)
         self.today: date | None = knowledge.dates.get(contract.time_zone)
@@ -87,13 +82,13 @@ class Stream:
             raise Invalid("wrong-partition", "The record is not in the partition of its person.")
         return ReadRecord(record.position, envelope, event, body)
 
-    def _find(self, schema_id: int) -> Lift | None:
+    def _find(self, schema_id: int) -> Resolver | None:
         registered = self._knowledge.schemas.get(schema_id)
         if registered is None or registered.subject != self._subject:
             raise Invalid("unknown-schema", f"The schema id {schema_id} is not one of {self._subject}.")
         writer = parse_schema(registered.text)
-        same = to_parsing_canonical_form(cast("Any", writer)) == to_parsing_canonical_form(cast("Any", self._schema))
-        self._lifts[schema_id] = lift = None if same else _lift(writer, self._schema)
+        lift = None if same_encoding(writer, self._schema) else compile_resolver(writer, self._schema)
+        self._lifts[schema_id] = lift
         return lift
 
     def delivery(self, authorisation: Authorisation) -> Delivery:
@@ -115,19 +110,3 @@ def _schema_and_body(value: bytes | None, envelope: Envelope) -> tuple[int, byte
     if value is None or len(header) != 5 or header[0] != 0:
         raise Invalid("not-avro", "The header with the schema id is not 0x00 and four bytes.")
     return int.from_bytes(header[1:], "big"), value
-
-
-def _lift(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> Lift:
-    """Return Avro's schema resolution, with defaults, renames and promotions, as a function of the body."""
-    # The walk comes first: it bounds what a decoder would do with hostile bytes.
-    validate = compile_projector(writer, [])
-
-    def lift(body: bytes) -> bytes:
-        validate(body)
-        try:
-            value = fastavro.schemaless_reader(BytesIO(body), cast("Any", writer), cast("Any", reader))
-        except (SchemaResolutionError, ValueError, TypeError, KeyError, LookupError) as error:
-            raise Invalid("contract", "The value cannot be read as the contract's latest schema.") from error
-        return encode(reader, value)
-
-    return lift
