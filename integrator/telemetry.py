@@ -30,6 +30,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "ledger-set-aside": "A record could not become entries; its position and reason are kept in the log's file.",
     "ledger-waits": "A log waits for this machine's copy of the directory.",
     "positions-not-copied": "The copy of positions for lag tools could not be written; nothing depends on it.",
+    "process-failed": "A process ended because of an error that an operator can do something about.",
     "process-ready": "A process of the installation does its work.",
     "process-restarted": "A process ended by itself and was started again.",
     "process-stopped": "A process drained and ended because it was told to.",

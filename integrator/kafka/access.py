@@ -124,8 +124,9 @@ def feeder_access() -> AccessSpec:
 
 
 def ledger_access() -> AccessSpec:
-    """Return what the ledger may do: read disclosures; its positions are in its own database, so it has no group."""
-    return _spec(LEDGER, Acl("topic", topics.DISCLOSURES, "read"))
+    """Return what the ledger may do: read what it records; its positions are in its own database, so it has no group."""
+    recorded = (topics.DISCLOSURES, topics.DIRECTORY, topics.REQUESTS)
+    return _spec(LEDGER, *(Acl("topic", name, "read") for name in recorded))
 
 
 def api_access() -> AccessSpec:
@@ -134,10 +135,10 @@ def api_access() -> AccessSpec:
 
 
 def operator_access() -> AccessSpec:
-    """Return what an operator may do: read what is in quarantine, and see that topics and groups exist and move."""
+    """Return what an operator may do: read quarantine and the lanes' accounts, see that topics and groups move."""
     return _spec(
         OPERATOR,
-        Acl("topic", topics.QUARANTINE, "read"),
+        *(Acl("topic", name, "read") for name in (topics.QUARANTINE, topics.LANES, topics.STEPS)),
         Acl("topic", "*", "describe"),
         Acl("group", "*", "describe"),
     )

@@ -16,7 +16,15 @@ from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
 from integrator.domain.directory import Knowledge
 from integrator.domain.identifiers import split_stream
-from integrator.kafka.access import AccessPlan, AccessSpec, agency_access, integrator_access, plan_access, source_access
+from integrator.kafka.access import (
+    AccessPlan,
+    AccessSpec,
+    abandoned_agencies,
+    agency_access,
+    integrator_access,
+    plan_access,
+    source_access,
+)
 from integrator.kafka.access_apply import apply_access, read_access
 from integrator.kafka.connection import Connection
 from integrator.kafka.topics import (
@@ -106,7 +114,10 @@ def needs_of(knowledge: Knowledge, also: Iterable[Contract | Authorisation] = ()
 async def plan(admin: Connection, wanted: Needs) -> Provision:
     """Compare the broker with what it must have."""
     have = await read_topics(admin, [spec.name for spec in wanted.topics])
-    return Provision(plan_topics(wanted.topics, have), plan_access(wanted.access, await read_access(admin)))
+    access = await read_access(admin)
+    # Who had an authorisation and has none any more is named too, with nothing that it may do.
+    specs = [*wanted.access, *abandoned_agencies(wanted.access, access)]
+    return Provision(plan_topics(wanted.topics, have), plan_access(specs, access))
 
 
 async def provision(installation: Installation, wanted: Needs) -> Provision:
@@ -117,7 +128,7 @@ async def provision(installation: Installation, wanted: Needs) -> Provision:
     admin = installation.connection(ADMIN)
     todo = await plan(admin, wanted)
     if todo.topics:
-        await apply_topics(admin, todo.topics)
+        await apply_topics(admin, todo.topics, replication=installation.settings.replication)
     if todo.access:
         passwords = {user: installation.connection(user).password for user in todo.access.users}
         await apply_access(admin, todo.access, passwords)

@@ -1,0 +1,290 @@
+"""Says which processes an installation has and wires each of its concrete parts: the one place that knows them all.
+
+    feeder      applies the directory's topic to this machine's copy
+    api         the one writer of the directory, and HTTP
+    worker-<n>  the lanes that the group gives it
+    ledger      disclosures and steps into the logs
+
+`python -m integrator.operation.processes ROLE DIR` is one of them; the supervisor starts them so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Final, cast
+
+from integrator import telemetry
+from integrator.directory.feeder import Feeder
+from integrator.directory.store import Store
+from integrator.directory.view import Directory
+from integrator.directory.writer import DirectoryWriter
+from integrator.domain.errors import IntegratorError, Refused, Unavailable
+from integrator.http import disclosures, ledger
+from integrator.http.app import Ports, create_app
+from integrator.http.identity import Citizens, DevelopmentCitizens, NoCitizens, Tokens
+from integrator.http.server import serve
+from integrator.kafka import access
+from integrator.kafka.directory import KafkaDirectoryLog, KafkaDirectoryTopic, KafkaRequests
+from integrator.kafka.disclosures import KafkaDisclosureSource
+from integrator.kafka.logs import calm_aiokafka
+from integrator.kafka.refusals import KafkaRefusals
+from integrator.kafka.worker import make_worker
+from integrator.operation import logs
+from integrator.operation.provisioned import ProvisionedWriter
+from integrator.operation.secrets import key
+from integrator.operation.settings import Installation
+from integrator.operation.supervisor import until_told
+from integrator.operation.watching import InstallationWatch
+from integrator.recording.logs import LedgerFiles, Naming
+from integrator.recording.openings import Openings
+from integrator.recording.process import Keys, LedgerProcess
+from integrator.recording.readers import Readers
+from integrator.routing.reference import PythonEngine
+
+_DIRECTORY_SECONDS: Final = 60.0
+_LOG = telemetry.log("operation")
+
+
+def commands(installation: Installation) -> list[tuple[str, Sequence[str]]]:
+    """Return role and command of every process, in the order in which they start."""
+    workers = [f"worker-{number}" for number in range(installation.settings.workers)]
+    return [
+        (role, (sys.executable, "-m", "integrator.operation.processes", role, str(installation.data)))
+        for role in ("feeder", "api", *workers, "ledger")
+    ]
+
+
+def tokens_of(installation: Installation) -> Tokens:
+    """Return the tokens of operators and agencies of this installation."""
+    return Tokens(installation.data / "secrets" / "tokens.sha256")
+
+
+def citizens_of(installation: Installation) -> DevelopmentCitizens:
+    """Return the fictional people whom this installation knows. Raises `Refused` outside development."""
+    return DevelopmentCitizens(
+        installation.data / "secrets" / "citizens.sha256",
+        installation.secrets.create("development-citizens", key),
+        profile=installation.settings.profile,
+    )
+
+
+def readers_of(installation: Installation) -> Readers:
+    """Return the logs of this installation, for reading."""
+    return Readers(
+        LedgerFiles(installation.ledger), generation_key=installation.secrets.create("vault-generation-1", key)
+    )
+
+
+async def run_feeder(installation: Installation, stop: asyncio.Event) -> None:
+    """Keep this machine's copy of the directory."""
+    topic = KafkaDirectoryTopic(installation.connection(access.FEEDER))
+    store = Store.create(installation.directory)
+    feeder = Feeder(topic, store)
+    try:
+        await _until(stop, feeder.run())
+    finally:
+        await topic.close()
+        store.close()
+
+
+async def run_worker(installation: Installation, stop: asyncio.Event) -> None:
+    """Run the lanes that the group gives this process."""
+    store = installation.secrets
+    engine = PythonEngine(
+        _pairwise(installation),
+        directory_key=store.create("pseudonym-directory", key),
+        ledger_key=store.create("pseudonym-ledger", key),
+    )
+    directory = await _directory(installation)
+    try:
+        worker = make_worker(
+            installation.connection(access.LANES),
+            lanes=installation.settings.lanes,
+            engine=engine,
+            directories=directory,
+        )
+        await worker.run(stop)
+    finally:
+        directory.close()
+
+
+async def run_ledger(installation: Installation, stop: asyncio.Event) -> None:
+    """Make ledger entries of what the lanes disclosed, and of the steps and refusals of the institution."""
+    directory = await _directory(installation)
+    connection = installation.connection(access.LEDGER)
+    store = installation.secrets
+    process = LedgerProcess(
+        LedgerFiles(installation.ledger),
+        naming=Naming(installation.settings.host, installation.settings.installation),
+        keys=Keys(store.create("ledger-signing", key), store.create("vault-generation-1", key)),
+        directories=directory,
+        source=lambda topics: KafkaDisclosureSource(connection, topics),
+        day=datetime.now(UTC).date(),
+    )
+    try:
+        await process.run(stop)
+    finally:
+        directory.close()
+
+
+async def run_api(installation: Installation, stop: asyncio.Event) -> None:
+    """Write the directory and answer over HTTP."""
+    store = installation.secrets
+    connection = installation.connection(access.DIRECTORY)
+    async with AsyncExitStack() as stack:
+        directory = await _directory(installation)
+        stack.callback(directory.close)
+        writer = DirectoryWriter(
+            KafkaDirectoryLog(connection),
+            directory,
+            KafkaRequests(connection),
+            clock=lambda: datetime.now(UTC),
+            key=store.create("pseudonym-directory", key),
+        )
+        stack.push_async_callback(writer.close)
+        await writer.start()
+        refusals = await stack.enter_async_context(KafkaRefusals(installation.connection(access.API)))
+        readers = readers_of(installation)
+        stack.callback(readers.close)
+        openings = Openings(lambda: readers.latest("s0"), directory, key=store.create("pseudonym-ledger", key))
+        app = create_app(
+            Ports(
+                directories=directory,
+                writer=ProvisionedWriter(installation, writer, directory),
+                identities=tokens_of(installation),
+                refusals=refusals,
+                watch=InstallationWatch(installation, directory, readers),
+                profile=installation.settings.profile,
+                installation=installation.settings.installation,
+                v1=[disclosures.router(openings, _citizens(installation), cursor_key=secrets.token_bytes(32))],
+                root=ledger.routes(readers),
+            )
+        )
+        with _listening(installation) as listener:
+            async with asyncio.TaskGroup() as tasks:
+                writing = tasks.create_task(writer.run(), name="directory")
+                serving = tasks.create_task(serve(app, listener, stop), name="http")
+                await serving
+                writing.cancel()
+
+
+def _citizens(installation: Installation) -> Citizens:
+    return citizens_of(installation) if installation.settings.profile == "development" else NoCitizens()
+
+
+def _pairwise(installation: Installation) -> Callable[[str, str], bytes]:
+    """Return the keys of agencies by purpose, each made when it is first needed, read once."""
+    store = installation.secrets
+
+    @cache
+    def pairwise(agency: str, purpose: str) -> bytes:
+        return store.create(f"pairwise-{agency}--{purpose}", key)
+
+    return pairwise
+
+
+async def _directory(installation: Installation) -> Directory:
+    try:
+        async with asyncio.timeout(_DIRECTORY_SECONDS):
+            return await Directory.wait_open(installation.directory)
+    except TimeoutError:
+        raise Unavailable("no-directory", "The feeder has made no copy of the directory: does it run?") from None
+
+
+def _listening(installation: Installation) -> socket.socket:
+    """Return the listening socket. A port that was chosen once is kept, so that addresses stay good."""
+    settings = installation.settings
+    noted = installation.data / "run" / "http-port"
+    port = settings.http_port
+    if port == 0 and noted.is_file():
+        port = int(noted.read_text("utf-8"))
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.http_host, port))
+    except OSError as error:
+        listener.close()
+        raise Refused(
+            "port-in-use",
+            f"The address {settings.http_host}:{port} cannot be used ({error.strerror}): "
+            "stop what listens there, or set another `http_port`.",
+        ) from None
+    listener.listen(128)
+    noted.parent.mkdir(exist_ok=True)
+    noted.write_text(f"{listener.getsockname()[1]}\n", "utf-8")
+    return listener
+
+
+async def _until(stop: asyncio.Event, work: Awaitable[None]) -> None:
+    """Do `work`, which has no end of its own, until `stop` is set."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    working.cancel()
+    await asyncio.gather(working, stopping, return_exceptions=True)
+    if not working.cancelled() and (problem := working.exception()) is not None:
+        raise problem
+
+
+RUNS: Final[dict[str, Callable[[Installation, asyncio.Event], Awaitable[None]]]] = {
+    "feeder": run_feeder,
+    "api": run_api,
+    "worker": run_worker,
+    "ledger": run_ledger,
+}
+
+
+async def _main(role: str, installation: Installation) -> None:
+    stop = asyncio.Event()
+    telling = asyncio.create_task(until_told(stop), name="until told")
+    _LOG.info("process-ready", process=role)
+    await RUNS[role.partition("-")[0]](installation, stop)
+    telling.cancel()
+    _LOG.info("process-stopped", process=role)
+
+
+def main(role: str, data: str) -> int:
+    """Run one process to its end; returns its exit code."""
+    logs.configure(role)
+    calm_aiokafka()
+    try:
+        installation = Installation.open(Path(data))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_main(role, installation))
+    except (IntegratorError, ExceptionGroup) as problem:
+        errors = _told(problem)
+        for error in errors:
+            _LOG.error("process-failed", process=role, code=error.code, detail=error.message)
+        if not errors:
+            raise
+        return 1
+    return 0
+
+
+def _told(problem: BaseException) -> list[IntegratorError]:
+    """Return the errors in `problem` that have something to say to an operator."""
+    if isinstance(problem, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", problem)
+        return [error for part in group.exceptions for error in _told(part)]
+    return [problem] if isinstance(problem, IntegratorError) else []
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415  not on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))

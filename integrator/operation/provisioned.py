@@ -1,0 +1,43 @@
+"""Writes the directory so that what a document needs of the broker exists before the document stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from integrator.directory.documents import Rejected, Stated
+from integrator.directory.plan import Plan
+from integrator.directory.view import Directory
+from integrator.directory.writer import Applied, DirectoryWriter
+from integrator.domain.authorisation import Authorisation
+from integrator.domain.contract import Contract
+from integrator.operation.provisioning import needs_of, provision
+from integrator.operation.settings import Installation
+
+
+class ProvisionedWriter:
+    """The writer as HTTP sees it. Implements `integrator.http.ports.Writer`.
+
+    A crash between topics and record leaves topics that nobody writes to; applying again finds them.
+    """
+
+    def __init__(self, installation: Installation, writer: DirectoryWriter, directory: Directory) -> None:
+        self._installation = installation
+        self._writer = writer
+        self._directory = directory
+
+    async def plan(self, documents: Sequence[Stated]) -> Plan:
+        """Return what `apply` would do now, or every problem that keeps it from being done."""
+        return await self._writer.plan(documents)
+
+    async def apply(self, documents: Sequence[Stated], *, based_on: int | None = None) -> Applied:
+        """Make topics, users and rules, then the records. Raises `Rejected`, or `Refused` (`stale`): nothing stands."""
+        needing = [one.document for one in documents if isinstance(one.document, Contract | Authorisation)]
+        if needing:
+            found = await self._writer.plan(documents)
+            if found.problems:
+                raise Rejected(found.problems)
+            with self._directory.read() as view:
+                knowledge = view.knowledge
+            lanes = self._installation.settings.lanes
+            await provision(self._installation, needs_of(knowledge, needing, lanes=lanes))
+        return await self._writer.apply(documents, based_on=based_on)
