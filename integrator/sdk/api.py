@@ -63,7 +63,7 @@ class Api:
             ) from error
         if answer.is_success:
             return _members(answer)
-        raise _error(answer)
+        raise error_of(answer)
 
 
 def _members(answer: httpx2.Response) -> Any:
@@ -73,7 +73,7 @@ def _members(answer: httpx2.Response) -> Any:
         raise Unavailable("api-unreadable", "The integrator's answer is no JSON: is this its address?") from None
 
 
-def _error(answer: httpx2.Response) -> IntegratorError:
+def error_of(answer: httpx2.Response) -> IntegratorError:
     """Return the error that an answer stands for: a problem's code and detail, or the registry's message."""
     try:
         members = cast("dict[str, Any]", answer.json())
