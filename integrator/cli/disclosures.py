@@ -72,7 +72,9 @@ def _person() -> SubjectRef:
 
 def _citizens(installation: Installation) -> DevelopmentCitizens:
     key = installation.secrets.get(DEVELOPMENT_KEY)
-    return DevelopmentCitizens(installation.data / "citizens", key, profile=installation.settings.profile)
+    return DevelopmentCitizens(
+        installation.data / "secrets" / "citizens.sha256", key, profile=installation.settings.profile
+    )
 
 
 def _keys(installation: Installation, given: list[str] | None) -> dict[str, Verifier]:

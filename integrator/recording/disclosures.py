@@ -188,6 +188,9 @@ def concerning(authorisation: Authorisation, contract: Contract, role: str) -> t
     """Return the authorised paths that tell something about the person in `role`, and nothing about anybody else.
 
     A related person's record is what stands around their number; the subject's is everything outside those records.
+
+    LIMIT: who stands in a record in two roles has one entry, under the role that names them first. Entries about others
+    are not yet mediated where somebody in the event is protected.
     """
     records = {_record(related.path): related.relation for related in contract.roles.related}
     if role == SUBJECT_ROLE:

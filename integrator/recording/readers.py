@@ -6,12 +6,27 @@ A log that the ledger's process has not made yet is `Unavailable` (`no-log`), no
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from integrator_audit import LedgerReader, Vault
 
 from integrator.domain.errors import Unavailable
 from integrator.recording.failures import translated
 from integrator.recording.logs import LedgerFiles, is_log
+
+
+@contextmanager
+def open_log(files: LedgerFiles, log: str) -> Generator[LedgerReader]:
+    """Lend a reader of one log that opens part A only. Raises `Unavailable` (`no-log`)."""
+    if log not in files.logs():
+        raise Unavailable("no-log", "There is no such log here, or not yet.")
+    with translated():
+        reader = LedgerReader.open(files.database(log))
+        try:
+            yield reader
+        finally:
+            reader.close()
 
 
 class Readers:
