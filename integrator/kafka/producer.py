@@ -178,7 +178,7 @@ class TransactionalProducer:
 
 
 def _append(batch: Any, record: OutRecord, at: int) -> Any:
-    return batch.append(key=record.key, value=record.value, timestamp=at, headers=record.headers)
+    return batch.append(key=record.key, value=record.value, timestamp=at, headers=list(record.headers))
 
 
 def _look(future: asyncio.Future[Any]) -> None:

@@ -75,6 +75,8 @@ class Delivery:
         self._fetching: asyncio.Task[list[SourceBatch]] | None = None
         self._changing: asyncio.Task[None] | None = None
         self._held: list[SourceBatch] = []
+        self.delivered = False
+        """Whether a transaction of this opening became visible."""
         self._moved = time.monotonic()
         """When something was last committed, or there was nothing to commit, or the lane had to wait."""
 
@@ -177,6 +179,7 @@ class Delivery:
         self._composer.settle(transaction)
         self._troubles.works(topics)
         self._reports.committed(transaction)
+        self.delivered = True
         self._moved = time.monotonic()
 
     def _left_out_is_over(self) -> bool:

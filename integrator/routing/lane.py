@@ -95,6 +95,8 @@ class Lane:
         self._troubles = Troubles()
         self._reports = LaneReports(lane)
         self._stopping = asyncio.Event()
+        self._failed_starts = 0
+        """In a row, without a transaction that became visible."""
         self._producer: LaneProducer | None = None
         self._reader: SourceReader | None = None
         self.phase: Phase = Stopped()
@@ -142,7 +144,11 @@ class Lane:
                 return await self._join(producer, state)
             case Open(joined):
                 delivery = Delivery(self._lane, self._setting, joined, troubles=self._troubles, reports=self._reports)
-                end = await delivery.run(self._stopping)
+                try:
+                    end = await delivery.run(self._stopping)
+                finally:
+                    if delivery.delivered:
+                        self._failed_starts = 0
                 return Joining(joined.producer, joined.state) if end is End.STREAMS else Stopped()
             case Broken(error):
                 return await self._start_anew(error)
@@ -215,7 +221,9 @@ class Lane:
         # Two owners that both start at once would fence each other in turn: the group says whose the lane is.
         if isinstance(error, Fenced) and not await self._setting.ownership.confirmed(self._lane):
             return Stopped()
-        await self._mine(asyncio.sleep(self._limits.pause))
+        pause = min(self._limits.pause * 2**self._failed_starts, self._limits.longest_pause)
+        self._failed_starts += 1
+        await self._mine(asyncio.sleep(pause))
         return Fencing()
 
     async def _let_go(self) -> None:

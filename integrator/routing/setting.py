@@ -20,6 +20,8 @@ class LaneLimits:
     """With input and without a commit for so long, the lane starts anew."""
     pause: float = 0.1
     """Between an error and the new start: without it a dead broker costs thousands of tries."""
+    longest_pause: float = 1.0
+    """After several errors in a row."""
     recheck: float = 0.25
     """How often a lane looks again at what no event tells: clocks, ownership, streams that were left out."""
 
