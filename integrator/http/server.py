@@ -1,4 +1,4 @@
-"""Serves an application on a socket until it is told to stop; requests in hand are answered."""
+"""Serves the interface on a socket that somebody else bound, until told to stop; then it drains and returns."""
 
 from __future__ import annotations
 
@@ -6,37 +6,46 @@ import asyncio
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-GRACE_SECONDS = 5
+DRAIN_SECONDS: Final = 5
+"""How long requests that have begun may take after the word to stop."""
 
 
 class _Server(uvicorn.Server):
-    """A server without signal handlers: who runs the process handles signals."""
+    """A server that leaves the process' signals to the process."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
 
 
-async def serve(app: FastAPI, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve `app` until `stop` is set. Nothing is logged per request: paths and queries are about people."""
+async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Answer requests on `listener` until `stop` is set; returns when the last answer is sent or time is up.
+
+    No request is logged: a path could hold what a caller typed. What goes wrong is logged by the interface itself.
+    """
     server = _Server(
         uvicorn.Config(
             app,
-            log_config=None,
-            access_log=False,
             http="httptools",
-            lifespan="on",
+            ws="none",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
-    stopping = asyncio.create_task(stop.wait(), name="stop")
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    stopping.cancel()
-    await serving
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
+    stopping = asyncio.create_task(stop.wait(), name="http stop")
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        server.should_exit = True
+        await serving
