@@ -51,5 +51,5 @@ def translated(what: str) -> Generator[None]:
                 raise Tampered(f"{what}-damaged", message) from error
             case _:
                 raise Unavailable(f"{what}-store", f"the store of the {what} failed: {error}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise Tampered(f"{what}-damaged", f"the file of the {what} is damaged: {error}") from error

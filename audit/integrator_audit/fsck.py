@@ -20,7 +20,7 @@ from integrator_audit.findings import Finding, Findings, Progress, no_progress
 from integrator_audit.merkle import HASH_SIZE
 from integrator_audit.note import Verifier
 from integrator_audit.rowcheck import RowCheck
-from integrator_audit.sqlite import APPLICATION_ID, FORMAT
+from integrator_audit.sqlite import APPLICATION_ID, FORMAT, SCHEMA
 from integrator_audit.store import consumed_digest, subject_seal
 from integrator_audit.tilecheck import TileCheck, entry_hashes
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at
@@ -91,7 +91,7 @@ class _Check:
                 self._check_subjects()
                 self._check_indexes()
                 self._check_positions()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._findings.add("database-damaged", "file", f"the file cannot be read to its end: {error}")
         vkey = "" if self._verifier is None else self._verifier.vkey
         opened = self._vault is not None
@@ -108,6 +108,12 @@ class _Check:
         for (text,) in self._connection.execute(f"PRAGMA integrity_check({_NAMED})"):
             if text != "ok":
                 self._findings.add("database-damaged", f"file: {text}", "the database says that it is damaged")
+        tables = [
+            str(row[0]).strip()
+            for row in self._connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        ]
+        if tables != [statement.strip() for statement in SCHEMA.split(";")]:
+            self._findings.add("schema-wrong", "file", "its tables are not those of a ledger")
 
     def _identify(self) -> Verifier | None:
         rows = self._connection.execute("SELECT origin, vkey FROM identity").fetchall()

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, fill, institution_entry, signer
+from integrator_audit import (
+    Entry,
+    Invalid,
+    Ledger,
+    LedgerReader,
+    Refused,
+    SetAside,
+    Signer,
+    Tampered,
+    Unavailable,
+    Vault,
+    Verifier,
+    part,
+    verify_opening,
+)
+from integrator_audit.fsck import fsck
+from integrator_audit.merkle import EMPTY_ROOT
+from integrator_audit.sqlite import SqliteStore
+
+SOURCE = ("integrator.disclosures", 0)
+
+
+class FailingConnection:
+    """A connection whose next COMMIT raises, before or after it did its work."""
+
+    def __init__(self, connection: sqlite3.Connection, *, persist: bool) -> None:
+        self._connection = connection
+        self._persist = persist
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        if statement == "COMMIT":
+            if self._persist:
+                self._connection.execute(statement)
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *parameters)
+
+
+def failing(place: Place, *, persist: bool) -> Ledger:
+    """Open the log so that its next append fails at the commit."""
+    store = SqliteStore.open(place.ledger_file)
+    ledger = Ledger(store, signer=signer(), vault=place.vault())
+    store.connection = FailingConnection(store.connection, persist=persist)  # type: ignore[assignment]
+    return ledger
+
+
+def test_a_new_log_is_signed_and_empty(place: Place) -> None:
+    ledger = place.ledger()
+    assert (ledger.size, ledger.root) == (0, EMPTY_ROOT)
+    assert ledger.checkpoint.startswith(f"{ORIGIN}\n0\n".encode())
+    assert ledger.positions() == {}
+
+
+def test_what_was_appended_is_there_after_reopening(place: Place) -> None:
+    ledger = place.ledger()
+    aside = SetAside("integrator.disclosures", 0, 4, "malformed")
+    appended = ledger.append([entry(1), entry(2)], positions={SOURCE: 5}, set_aside=[aside])
+    assert (sorted(appended.indices), appended.size) == ([0, 1], 2)
+    ledger.close()
+    again = place.ledger()
+    assert (again.size, again.root, again.checkpoint) == (2, appended.root, appended.checkpoint)
+    assert again.positions() == {SOURCE: 5}
+    assert again.set_asides() == [aside]
+    assert fsck(place.ledger_file, vault=place.vault()).holds
+
+
+def test_indices_are_given_in_the_order_of_the_entries(place: Place) -> None:
+    ledger = place.ledger()
+    appended = ledger.append([entry(number) for number in range(40)])
+    reader = place.reader()
+    for number, index in enumerate(appended.indices):
+        opened = verify_opening(reader.opening(index), Verifier.from_text(reader.vkey))
+        assert opened.parts["A"]["number"] == number
+
+
+def test_the_entries_of_one_commit_stand_in_random_order(place: Place) -> None:
+    ledger = place.ledger()
+    orders = {
+        tuple(index - start for index in ledger.append([entry(number) for number in range(8)]).indices)
+        for start in range(0, 80, 8)
+    }
+    assert len(orders) > 5
+
+
+def test_the_checkpoint_of_each_commit_is_over_the_same_growing_tree(place: Place) -> None:
+    ledger = place.ledger()
+    for number in range(6):
+        ledger.append([entry(number)] * (number * 60 + 1))
+    ledger.close()
+    assert fsck(place.ledger_file, vault=place.vault()).holds
+
+
+def test_positions_move_without_entries_and_the_checkpoint_stays(place: Place) -> None:
+    ledger = place.ledger()
+    first = ledger.append([entry(1)], positions={SOURCE: 1})
+    second = ledger.append([], positions={SOURCE: 7})
+    assert (second.size, second.checkpoint) == (1, first.checkpoint)
+    ledger.close()
+    assert place.ledger().positions() == {SOURCE: 7}
+    assert fsck(place.ledger_file).holds
+
+
+def test_positions_never_go_back(place: Place) -> None:
+    ledger = place.ledger()
+    ledger.append([entry(1)], positions={SOURCE: 7})
+    with pytest.raises(Refused, match="consumed to 7"):
+        ledger.append([entry(2)], positions={SOURCE: 6})
+    assert ledger.append([entry(2)], positions={SOURCE: 8}).size == 2
+
+
+def test_a_malformed_entry_is_refused_whole_and_the_ledger_goes_on(place: Place) -> None:
+    ledger = place.ledger()
+    malformed = Entry(0x01, b"{}", b"{}", b"{}", b"", PEOPLE[0])
+    with pytest.raises(Invalid):
+        ledger.append([entry(1), malformed], positions={SOURCE: 1})
+    assert (ledger.size, ledger.positions()) == (0, {})
+    assert ledger.append([entry(1)]).size == 1
+
+
+def test_an_institution_log_holds_entries_without_a_person(place: Place) -> None:
+    ledger = place.ledger()
+    ledger.append([institution_entry(1), institution_entry(2, actor="official 7")])
+    reader = place.reader()
+    opened = [verify_opening(reader.opening(index, "ADSP"), Verifier.from_text(reader.vkey)) for index in (0, 1)]
+    assert {one.type for one in opened} == {0x02}
+    assert sorted(str(one.parts["P"].get("actor", "")) for one in opened) == ["", "official 7"]
+    assert all(one.parts["D"] == {} and one.parts["S"] == {} for one in opened)
+    ledger.close()
+    assert fsck(place.ledger_file, vault=place.vault()).holds
+
+
+def test_another_key_is_refused_with_one_clear_message(place: Place) -> None:
+    place.ledger().close()
+    other = Signer.generate(ORIGIN)
+    with pytest.raises(Refused, match="Give the key that belongs to the file") as caught:
+        Ledger.open(place.ledger_file, origin=ORIGIN, signer=other, vault=place.vault())
+    assert caught.value.code == "ledger-other-key"
+
+
+def test_another_origin_is_refused(place: Place) -> None:
+    place.ledger().close()
+    origin = "demo.integrator.example/ledger/demo/s1-2026h2"
+    with pytest.raises(Refused) as caught:
+        Ledger.open(place.ledger_file, origin=origin, signer=Signer.generate(origin), vault=place.vault())
+    assert caught.value.code == "ledger-other-key"
+    with pytest.raises(Refused) as caught:
+        Ledger.open(place.ledger_file, origin=origin, signer=signer(), vault=place.vault())
+    assert caught.value.code == "ledger-origin"
+
+
+def test_a_file_that_is_no_ledger_is_refused(place: Place) -> None:
+    place.ledger_file.write_bytes(b"not a database at all" * 500)
+    with pytest.raises(Tampered):
+        place.ledger()
+    place.ledger_file.unlink()
+    with sqlite3.connect(place.ledger_file) as connection:
+        connection.execute("CREATE TABLE other (x)")
+        connection.execute("PRAGMA user_version=1")
+    with pytest.raises(Refused):
+        place.ledger()
+
+
+def test_a_directory_that_does_not_exist_is_one_clear_message(tmp_path: Path, place: Place) -> None:
+    with pytest.raises(Unavailable, match="does its directory exist"):
+        Ledger.open(tmp_path / "none" / "s0.sqlite", origin=ORIGIN, signer=signer(), vault=place.vault())
+
+
+def test_a_second_writer_is_refused_and_the_first_goes_on(place: Place) -> None:
+    first, second = place.ledger(), place.ledger()
+    first.append([entry(1)])
+    with pytest.raises(Refused) as caught:
+        second.append([entry(2)])
+    assert caught.value.code == "ledger-other-writer"
+    with pytest.raises(Unavailable):
+        second.append([entry(2)])
+    assert first.append([entry(3)]).size == 2
+
+
+@pytest.mark.parametrize("level", [-1, 0, 1])
+def test_a_changed_tile_at_the_right_edge_stops_the_start(log: Place, level: int) -> None:
+    log.damage(
+        "UPDATE tile SET data = flip(data, 40) WHERE level = ? AND n = (SELECT max(n) FROM tile WHERE level = ?)",
+        level,
+        level,
+    )
+    with pytest.raises(Tampered) as caught:
+        log.ledger()
+    assert caught.value.code == "ledger-right-edge"
+
+
+def test_changed_positions_stop_the_start(log: Place) -> None:
+    log.damage("UPDATE position SET next = next - 1")
+    with pytest.raises(Tampered) as caught:
+        log.ledger()
+    assert caught.value.code == "ledger-positions"
+
+
+def test_a_changed_checkpoint_stops_the_start(log: Place) -> None:
+    log.damage("UPDATE checkpoint SET root = flip(root, 0) WHERE size = 785")
+    with pytest.raises(Tampered):
+        log.ledger()
+
+
+@pytest.mark.parametrize("persist", [False, True])
+def test_after_a_failed_commit_the_file_says_what_happened(place: Place, persist: bool) -> None:
+    fill(place, 300)
+    ledger = failing(place, persist=persist)
+    with pytest.raises(Unavailable):
+        ledger.append([entry(number) for number in range(10)], positions={SOURCE: 310})
+    with pytest.raises(Unavailable) as caught:
+        ledger.append([entry(1)])
+    assert caught.value.code == "ledger-outcome-unknown"
+    ledger.close()
+
+    again = place.ledger()
+    assert (again.size, again.positions()[SOURCE]) == ((310, 310) if persist else (300, 300))
+    again.append([entry(1)], positions={SOURCE: 311})
+    again.close()
+    assert fsck(place.ledger_file, vault=place.vault()).holds
+
+
+def test_a_vault_that_fails_leaves_the_ledger_at_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = place.vault()
+    ledger = Ledger.open(place.ledger_file, origin=ORIGIN, signer=signer(), vault=vault)
+    real = vault._connection
+    vault._connection = sqlite3.connect(":memory:")
+    with pytest.raises(Tampered, match="vault"):
+        ledger.append([entry(1)])
+    vault._connection = real
+    assert ledger.append([entry(1)]).size == 1
+
+
+KILLED = """
+    import os, sys
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[2])
+    from audit_samples import GENERATION_KEY, ORIGIN, entry
+    from integrator_audit import Ledger, Signer, Vault
+    from integrator_audit.sqlite import SqliteStore
+
+    def killed(self, batch):
+        os.kill(os.getpid(), 9)
+
+    place = Path(sys.argv[1])
+    vault = Vault.open(place / "persons.sqlite", GENERATION_KEY)
+    signer = Signer.from_text((place / "key").read_text())
+    ledger = Ledger.open(place / "s0.sqlite", origin=ORIGIN, signer=signer, vault=vault)
+    ledger.append([entry(1, actor="official 7")])
+    SqliteStore.commit = killed
+    ledger.append([entry(2, actor="official 7"), entry(3)])
+"""
+
+
+def test_a_kill_between_the_vaults_commit_and_the_ledgers_leaves_keys_and_no_entries(place: Place) -> None:
+    (place.directory / "key").write_text(signer().text)
+    script = [sys.executable, "-c", textwrap.dedent(KILLED), str(place.directory), str(Path(__file__).parent)]
+    done = subprocess.run(script, capture_output=True, text=True, env=dict(os.environ), check=False)
+    assert done.returncode == -9, done.stderr
+    vault = place.vault()
+    assert vault.person(PEOPLE[3]) is not None, "the vault had committed"
+    ledger = place.ledger()
+    assert ledger.size == 1
+    ledger.append([entry(2, actor="official 7"), entry(3)])
+    ledger.close()
+    report = fsck(place.ledger_file, vault=vault)
+    assert (report.holds, report.size) == (True, 3)
+
+
+def test_salts_of_encrypted_parts_stand_in_no_column(place: Place) -> None:
+    ledger = place.ledger()
+    ledger.append([entry(number, actor="official 7") for number in range(5)])
+    reader = place.reader()
+    import base64
+
+    secrets: list[bytes] = []
+    for index in range(5):
+        opening: dict[str, Any] = reader.opening(index, "ADSP")
+        secrets += [base64.b64decode(opening[letter]["salt"]) for letter in "DSP"]
+        secrets += [base64.b64decode(opening[letter]["bytes"]) for letter in "DSP"]
+    ledger.close()
+    reader.close()
+    files = b"".join(path.read_bytes() for path in place.directory.iterdir())
+    assert len(files) > 10_000
+    assert not [secret for secret in secrets if secret in files]
+
+
+def test_a_body_does_not_open_in_another_place(log: Place) -> None:
+    connection = sqlite3.connect(log.ledger_file)
+    rows = connection.execute("SELECT idx FROM entry WHERE sid = 1 ORDER BY idx LIMIT 2").fetchall()
+    (first,), (second,) = rows
+    connection.execute("UPDATE entry SET s = (SELECT s FROM entry WHERE idx = ?) WHERE idx = ?", (first, second))
+    connection.commit()
+    connection.close()
+    with pytest.raises(Tampered, match=f"part S of entry {second}"):
+        log.reader().opening(second)
+
+
+def test_a_subject_gets_one_key_and_one_number_over_many_batches(place: Place) -> None:
+    ledger = place.ledger()
+    subject = PEOPLE[0]
+    for number in range(20):
+        ledger.append([entry(number, subject=subject), entry(number, subject=os.urandom(32))])
+    reader = place.reader()
+    assert len(reader.indices_of(subject)) == 20
+    with sqlite3.connect(place.vault_file) as connection:
+        assert connection.execute("SELECT count(*) FROM person").fetchone() == (21,)
+
+
+def test_a_reader_sees_what_another_process_wrote(place: Place) -> None:
+    ledger = place.ledger()
+    reader = LedgerReader.open(place.ledger_file, vault=Vault.read_only(place.vault_file, GENERATION_KEY))
+    assert reader.size == 0
+    ledger.append([entry(1)])
+    assert reader.size == 1
+    assert reader.checkpoint() == ledger.checkpoint
+    assert reader.opening(0)["index"] == 0
+
+
+def test_one_entry_of_the_largest_size_passes(place: Place) -> None:
+    ledger = place.ledger()
+    a = part("a/v1", {"text": "x" * 65_000})
+    assert ledger.append([Entry(0x01, a, a, a, a, PEOPLE[0])]).size == 1
+    assert place.reader().opening(0, "ADSP")["type"] == 0x01

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+from integrator_audit import Invalid, Tampered
+from integrator_audit.frontier import Frontier
+from integrator_audit.tiles import (
+    ENTRIES,
+    TileName,
+    frame_entries,
+    is_implied,
+    prefix,
+    right_edge_names,
+    split_bundle,
+    split_hashes,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (TileName(0, 0), "tile/0/000"),
+        (TileName(0, 999, 12), "tile/0/999.p/12"),
+        (TileName(1, 1000), "tile/1/x001/000"),
+        (TileName(63, 0, 1), "tile/63/000.p/1"),
+        (TileName(ENTRIES, 0, 255), "tile/entries/000.p/255"),
+        # C2SP tlog-tiles gives this one: "index 1234067 will be encoded as `x001/x234/067`".
+        (TileName(0, 1234067), "tile/0/x001/x234/067"),
+    ],
+)
+def test_a_tile_has_one_path(name: TileName, path: str) -> None:
+    assert name.path == path
+    assert TileName.parse(path) == name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "tile/0",
+        "tile/0/",
+        "tile/00/000",
+        "tile/64/000",
+        "tile/-1/000",
+        "tile/0/0",
+        "tile/0/0000",
+        "tile/0/x000/000",
+        "tile/0/x001",
+        "tile/0/001/000",
+        "tile/0/x1/000",
+        "tile/0/x001/x234/067/",
+        "tile/0/000.p",
+        "tile/0/000.p/",
+        "tile/0/000.p/0",
+        "tile/0/000.p/01",
+        "tile/0/000.p/256",
+        "tile/0/000.p/1000",
+        "tile/0/000.P/1",
+        "tile/0/٠٠٠",
+        "tile/entry/000",
+        "tile/entries/00",
+        "/tile/0/000",
+        "tile/0/000\n",
+        "tile/0/../0/000",
+        "tile/0/" + "x999/" * 50 + "999",
+        "tile/0/x010/x000/x000/x000/x000/x000/000",
+    ],
+)
+def test_every_other_form_of_a_path_is_refused(path: str) -> None:
+    with pytest.raises(Invalid):
+        TileName.parse(path)
+
+
+def test_the_right_edge_of_70000_entries_is_that_of_the_specification() -> None:
+    paths = [name.path for name in right_edge_names(70_000)]
+    assert paths == ["tile/entries/273.p/112", "tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"]
+
+
+def test_256_entries_have_a_full_tile_and_a_partial_one_above() -> None:
+    assert [name.path for name in right_edge_names(256)] == ["tile/1/000.p/1"]
+    assert is_implied(TileName(0, 0), 256)
+    assert not is_implied(TileName(0, 1, 1), 256)
+    assert not is_implied(TileName(1, 0), 256)
+
+
+def test_the_tiles_of_70000_entries_are_those_that_the_frontier_gives() -> None:
+    entries = [number.to_bytes(4, "big") for number in range(70_000)]
+    frontier, rows = Frontier().extend(entries)
+    last = {(row.level, row.number): row for row in rows}
+    assert len([row for row in last.values() if row.level == 0 and row.width == 256]) == 273
+    assert len([row for row in last.values() if row.level == 1 and row.width == 256]) == 1
+    partial = {(row.level, row.number, row.width) for row in last.values() if row.width < 256}
+    assert partial == {(-1, 273, 112), (0, 273, 112), (1, 1, 17), (2, 0, 1)}
+    loaded = Frontier.load(70_000, lambda level, number: last[level, number].data)
+    assert loaded.root() == frontier.root()
+    assert loaded.extend([b"next"])[0].root() == frontier.extend([b"next"])[0].root()
+
+
+def test_growing_in_steps_gives_the_same_tiles_as_at_once() -> None:
+    entries = [b"entry %d" % number for number in range(1000)]
+    _, at_once = Frontier().extend(entries)
+    frontier = Frontier()
+    stepwise: dict[tuple[int, int], bytes] = {}
+    for start in range(0, 1000, 77):
+        frontier, rows = frontier.extend(entries[start : start + 77])
+        for row in rows:
+            before = stepwise.get((row.level, row.number), b"")
+            assert row.data.startswith(before), "a tile only ever grows at its right"
+            stepwise[row.level, row.number] = row.data
+    assert stepwise == {(row.level, row.number): row.data for row in at_once}
+
+
+def test_a_bundle_is_cut_where_its_lengths_say() -> None:
+    entries = [b"a", b"bc" * 300, b"d" * 65_535]
+    data = frame_entries(entries)
+    assert data[:3] == b"\x00\x01a"
+    assert split_bundle(data, 3) == entries
+    assert prefix(TileName(ENTRIES, 0, 2), data) == frame_entries(entries[:2])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame_entries([b"a", b"b", b"c"]),
+        frame_entries([b"a"]),
+        frame_entries([b"a", b"b"]) + b"\0",
+        frame_entries([b"a", b"b"])[:-1],
+        frame_entries([b"a", b""]),
+        b"",
+    ],
+)
+def test_a_bundle_of_two_holds_exactly_two_entries_and_nothing_more(data: bytes) -> None:
+    with pytest.raises(Tampered):
+        split_bundle(data, 2)
+
+
+@pytest.mark.parametrize("length", [0, 32 * 255, 32 * 256 - 1, 32 * 256 + 1, 32 * 257])
+def test_a_full_tile_is_exactly_8192_bytes(length: int) -> None:
+    with pytest.raises(Tampered):
+        split_hashes(bytes(length), 256)
+
+
+def test_a_frontier_is_not_loaded_from_a_narrower_tile() -> None:
+    _, rows = Frontier().extend([b"1", b"2", b"3"])
+    tiles = {(row.level, row.number): row.data for row in rows}
+    tiles[0, 0] = tiles[0, 0][:64]
+    with pytest.raises(Tampered):
+        Frontier.load(3, lambda level, number: tiles[level, number])
