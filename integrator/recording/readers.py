@@ -13,13 +13,18 @@ from integrator_audit import LedgerReader, Vault
 
 from integrator.domain.errors import Unavailable
 from integrator.recording.failures import translated
-from integrator.recording.logs import LedgerFiles, is_log
+from integrator.recording.logs import LedgerFiles
+
+
+def _whole(files: LedgerFiles) -> list[str]:
+    """Return the logs that can be read: the writer names a log's key once its file is made."""
+    return [name for name in files.logs() if files.vkey(name).is_file()]
 
 
 @contextmanager
 def open_log(files: LedgerFiles, log: str) -> Generator[LedgerReader]:
     """Lend a reader of one log that opens part A only. Raises `Unavailable` (`no-log`)."""
-    if log not in files.logs():
+    if log not in _whole(files):
         raise Unavailable("no-log", "There is no such log here, or not yet.")
     with translated():
         reader = LedgerReader.open(files.database(log))
@@ -42,7 +47,7 @@ class Readers:
 
     def __contains__(self, log: str) -> bool:
         """Tell whether there is a log of that name here."""
-        return is_log(log) and self._files.database(log).is_file()
+        return log in _whole(self._files)
 
     def reader(self, log: str) -> LedgerReader:
         """Return the reader of the log called `log`. Raises `Unavailable` (`no-log`)."""
@@ -60,14 +65,14 @@ class Readers:
 
     def latest(self, series: str) -> LedgerReader:
         """Return the reader of the newest log of `series` (`s0`, `institution`). Raises `Unavailable` (`no-log`)."""
-        names = [name for name in self._files.logs() if name.rpartition("-")[0] == series]
+        names = [name for name in _whole(self._files) if name.rpartition("-")[0] == series]
         if not names:
             raise Unavailable("no-log", "The ledger has not been made yet.")
         return self.reader(max(names))
 
     def every(self) -> list[LedgerReader]:
         """Return the readers of all logs that exist, in the order of their names."""
-        return [self.reader(name) for name in self._files.logs()]
+        return [self.reader(name) for name in _whole(self._files)]
 
     def close(self) -> None:
         """Close every file."""

@@ -23,7 +23,7 @@ from integrator.recording import process
 from integrator.recording.institution import TEXTS
 from integrator.recording.logs import LedgerFiles, Naming, half_year, is_log, signing_seed
 from integrator.recording.process import Keys, LedgerProcess
-from integrator.recording.readers import Readers
+from integrator.recording.readers import Readers, open_log
 from integrator.recording.sequencer import LogBatch
 
 NAMING = Naming("demo.integrator.example", "test")
@@ -185,6 +185,21 @@ def test_a_log_that_was_never_made_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         readers.latest("s0")
     assert readers.every() == []
+
+
+async def test_a_log_that_is_just_being_made_is_not_there_yet(tmp_path: Path) -> None:
+    await run(tmp_path, Sources(disclosures(1)))
+    readers = Readers(LedgerFiles(tmp_path), generation_key=world.GENERATION)
+    assert [reader.size for reader in readers.every()] == [len(TEXTS), 3]
+    with open_log(LedgerFiles(tmp_path), "s0-2026h2") as reader:
+        assert reader.positions() == {(topics.DISCLOSURES, 2): 1}
+    readers.close()
+    # An empty file is what a writer leaves for a moment before the log is made.
+    (tmp_path / "s0-2027h1.sqlite").touch()
+    assert readers.latest("s0").origin.endswith("/s0-2026h2")
+    with pytest.raises(Unavailable), open_log(LedgerFiles(tmp_path), "s0-2027h1"):
+        pass
+    readers.close()
 
 
 def test_half_years_and_names_are_those_of_the_calendar() -> None:
