@@ -83,12 +83,14 @@ def is_valid(scheme: Scheme, value: str) -> bool:
     try:
         match scheme:
             case "bsn":
-                return stdnum.nl.bsn.validate(value) == value
+                # What `stdnum.nl.bsn.validate` checks, without its cleaning of separators: done for every record.
+                compact = len(value) == 9 and value.isascii() and value.isdigit() and value != "000000000"
+                return compact and stdnum.nl.bsn.checksum(value) == 0
             case "insz":
                 # MAGDA's fictional people have months 61-72, which stdnum rightly refuses for real ones.
                 return value.isascii() and len(value) == 11 and value.isdigit() and _insz_check(value)
             case "kbo":
-                return stdnum.be.vat.validate(value) == value
+                return len(value) == 10 and stdnum.be.vat.validate(value) == value
             case "test":
                 return _TEST_NUMBER.fullmatch(value) is not None
     except ValidationError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import uuid
 from typing import Literal
 
 from integrator.domain.identifiers import Pseudonym, SubjectRef
@@ -32,7 +31,7 @@ def pairwise_event_id(key: bytes, source: str, event_id: str) -> str:
 
     Its bytes are the first 16 of HMAC-SHA256(key, "event" ‖ 0x00 ‖ source ‖ 0x00 ‖ id).
     """
-    digest = bytearray(hmac.digest(key, b"event\x00%b\x00%b" % (source.encode(), event_id.encode()), "sha256")[:16])
-    digest[6] = digest[6] & 0x0F | 0x80
-    digest[8] = digest[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes=bytes(digest)))
+    digest = hmac.digest(key, b"event\x00%b\x00%b" % (source.encode(), event_id.encode()), "sha256")
+    text = digest[:16].hex()
+    variant = "89ab"[digest[8] >> 4 & 3]
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"

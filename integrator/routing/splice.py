@@ -175,7 +175,7 @@ class _Reading(Walker):
                 self._read(field["type"], f"{path}.{field['name']}", depth=depth)
 
     def _scalar(self, node: Any) -> bool:
-        """Read a value of one of the common types into `v`, if it is one: strings, numbers, enums, perhaps null."""
+        """Read a value of one of the common types into `v`, if it is one: strings, numbers, enums, lists of strings."""
         if isinstance(node, list):
             branches = cast("list[Any]", node)
             if len(branches) != 2 or branches[0] != "null" or not self._is_scalar(branches[1]):
@@ -187,7 +187,10 @@ class _Reading(Walker):
         if not self._is_scalar(node):
             return False
         found = self.types.resolve(node)
-        if isinstance(found, dict):
+        if isinstance(found, dict) and "items" in found:
+            self.line("v = []; w = v.append")
+            self.blocks(lambda _: (self.length(), self.line("w(b[p:q].decode()); p = q")), depth=0)
+        elif isinstance(found, dict):
             symbols = cast("dict[str, Any]", found)["symbols"]
             self.index(len(symbols))
             self.line(f"v = {self.constant(tuple(symbols))}[x >> 1]")
@@ -207,7 +210,8 @@ class _Reading(Walker):
     def _is_scalar(self, node: Any) -> bool:
         found = self.types.resolve(node)
         if isinstance(found, dict):
-            return cast("dict[str, Any]", found)["type"] == "enum"
+            kind = cast("dict[str, Any]", found)
+            return kind["type"] == "enum" or kind == {"type": "array", "items": "string"}
         return found in ("string", "int", "long", "boolean")
 
     def _decoder(self, node: Any) -> Callable[[bytes], Any]:

@@ -205,7 +205,7 @@ class Walker:
 
     def blocks(
         self,
-        item: Callable[[int], None],
+        item: Callable[[int], object],
         *,
         depth: int,
         size: int | None = None,
@@ -228,7 +228,7 @@ class Walker:
         return ()
 
     def _block(
-        self, item: Callable[[int], None], *, depth: int, size: int | None, counted: Callable[[str], None] | None
+        self, item: Callable[[int], object], *, depth: int, size: int | None, counted: Callable[[str], None] | None
     ) -> None:
         count, end = self.name("c"), self.name("e")
         self.long()
