@@ -32,7 +32,7 @@ _HERE = Path("data")
 def start(data: Data = _HERE, port: Port = None, as_json: AsJson = False) -> None:
     """Start the broker and wait until it serves; fetch it first when it is not there. Already running is fine."""
     broker = _broker(data, port)
-    with _downloading() as progress:
+    with downloading(Console(stderr=True)) as progress:
         address = asyncio.run(broker.start(progress=progress))
     _say(
         f"Kafka {'started' if address.started else 'already runs'} at {address.bootstrap} (process {address.pid}).",
@@ -77,9 +77,8 @@ def _broker(data: Path, port: int | None = None) -> DevelopmentBroker:
 
 
 @contextmanager
-def _downloading() -> Generator[artefacts.Progress]:
+def downloading(console: Console) -> Generator[artefacts.Progress]:
     """Show a bar on a terminal, one line elsewhere; nothing when nothing has to be fetched."""
-    console = Console(stderr=True)
     columns = (TextColumn("Fetching Apache Kafka"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task: list[int] = []

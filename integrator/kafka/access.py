@@ -124,7 +124,7 @@ def feeder_access() -> AccessSpec:
 
 
 def ledger_access() -> AccessSpec:
-    """Return what the ledger may do: read what it records; its positions are in its own database, so it has no group."""
+    """Return what the ledger may do: read what it records. Its positions are in its own database, not in a group."""
     recorded = (topics.DISCLOSURES, topics.DIRECTORY, topics.REQUESTS)
     return _spec(LEDGER, *(Acl("topic", name, "read") for name in recorded))
 

@@ -1,0 +1,55 @@
+"""Puts the command groups together and turns errors into one message and an exit code.
+
+Exit codes: 0 fine, 1 no or failed, 2 could not tell.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import cast
+
+import typer
+from rich.console import Console
+
+from integrator.cli import demo, disclosures, kafka
+from integrator.domain.errors import Busy, IntegratorError, Unavailable
+
+app = typer.Typer(
+    help="Registries publish a change once; agencies receive what a law lets them have; citizens can check it.",
+    no_args_is_help=True,
+    # A rich traceback shows local variables, which hold records.
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(demo.demo)
+app.command()(disclosures.disclosures)
+app.add_typer(kafka.app, name="kafka")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except (IntegratorError, ExceptionGroup) as problem:
+        errors = list(_told(problem))
+        if not errors:
+            raise
+        console = Console(stderr=True, soft_wrap=True)
+        for error in errors:
+            console.print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
+        sys.exit(2 if all(isinstance(error, Unavailable | Busy) for error in errors) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _told(problem: BaseException) -> Iterator[IntegratorError]:
+    if isinstance(problem, IntegratorError):
+        yield problem
+    elif isinstance(problem, BaseExceptionGroup):
+        for part in cast("BaseExceptionGroup[BaseException]", problem).exceptions:
+            yield from _told(part)
+
+
+if __name__ == "__main__":
+    main()
