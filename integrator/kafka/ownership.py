@@ -22,7 +22,6 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.structs import TopicPartition
 
 from integrator import telemetry
-from integrator.domain.errors import IntegratorError
 from integrator.domain.topics import LANES, LANES_GROUP
 from integrator.kafka.connection import Connection, start, stop
 from integrator.kafka.failures import FOREIGN, translate
@@ -134,7 +133,7 @@ class GroupOwnership(ConsumerRebalanceListener):
             try:
                 consumer = self._consumer or await self._join()
                 await consumer.getmany(timeout_ms=_POLL_MS)
-            except (*FOREIGN, IntegratorError) as error:
+            except Exception as error:  # whatever it is: a worker that does not ask leaves the group in silence
                 known = translate(error, "Sharing the lanes")
                 _log.warning("lanes-group-restarted", code=known.code, reason=known.message)
                 await self._leave()

@@ -100,6 +100,8 @@ class Lane:
         self._producer: LaneProducer | None = None
         self._reader: SourceReader | None = None
         self.phase: Phase = Stopped()
+        self.running = False
+        """Whether `run` has not returned yet."""
 
     def stop(self) -> None:
         """Tell the lane to stop after the transaction that it is in; `run` returns then."""
@@ -113,7 +115,7 @@ class Lane:
 
     async def run(self) -> None:
         """Start, deliver, and start anew after errors, until the lane is lost or told to stop."""
-        self.phase = Fencing()
+        self.phase, self.running = Fencing(), True
         try:
             while not isinstance(self.phase, Stopped):
                 try:
@@ -124,6 +126,7 @@ class Lane:
                     self.phase = Broken(error)
         finally:
             await self._let_go()
+            self.running = False
             self._reports.stopped()
 
     async def _advance(self, phase: Phase) -> Phase:

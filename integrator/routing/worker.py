@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from integrator import telemetry
-from integrator.domain.errors import Unavailable
+from integrator.domain.errors import IntegratorError
 from integrator.routing.lane import Lane
 from integrator.routing.ports import Membership, Place
 from integrator.routing.setting import LaneSetting
@@ -40,15 +40,22 @@ class Worker:
         seats = [
             asyncio.create_task(self._seat(number, stop), name=f"lane-{number}") for number in range(len(self._lanes))
         ]
+        stopping = asyncio.create_task(stop.wait())
         try:
-            await stop.wait()
+            await asyncio.wait([stopping, copying, *seats], return_when=asyncio.FIRST_COMPLETED)
+            for task in (copying, *seats):
+                if task.done():
+                    task.result()  # a bug: the process ends with it and is started anew, rather than lack a lane
             for lane in self._lanes:
                 lane.stop()
-            await asyncio.wait(seats, timeout=DRAIN_SECONDS)
+            # Seats without a lane wait for one, and for nothing else: they are cut off below.
+            if busy := [seat for seat, lane in zip(seats, self._lanes, strict=True) if lane.running]:
+                await asyncio.wait(busy, timeout=DRAIN_SECONDS)
         finally:
-            for task in (*seats, copying):
+            ending = (*seats, copying, stopping)
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(*seats, copying, return_exceptions=True)
+            await asyncio.gather(*ending, return_exceptions=True)
             await self._membership.close()
             await self._log.close()
 
@@ -72,7 +79,7 @@ class Worker:
                 continue
             try:
                 await self._log.copy_positions(fresh)
-            except Unavailable as error:
+            except IntegratorError as error:
                 _log.info("positions-not-copied", code=error.code)
             else:
                 copied |= fresh
