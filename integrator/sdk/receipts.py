@@ -12,7 +12,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from integrator.domain import topics
 from integrator.encoding import record_type
@@ -62,9 +62,8 @@ class Receipts:
         try:
             with translated(f"Reading {self._topic}"):
                 async with asyncio.timeout(START_SECONDS):
-                    ends: dict[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
-                    for partition, end in ends.items():
-                        consumer.seek(partition, end)
+                    for partition in consumer.assignment():
+                        await consumer.position(partition)  # waits until the end is found and stays there
         except BaseException:
             await stop(consumer)
             raise
