@@ -21,9 +21,32 @@ def pseudonym(key: bytes, label: Label, person: SubjectRef) -> Pseudonym:
     return Pseudonym(hmac.digest(key, message, "sha256"))
 
 
+class Pseudonyms:
+    """`pseudonym` under one key and label, which are prepared once: for those who need many."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, key: bytes, label: Label) -> None:
+        self._start = hmac.new(key, label.encode() + b"\x00", "sha256")
+
+    def of(self, person: SubjectRef) -> Pseudonym:
+        """Return the 32-byte pseudonym of `person`."""
+        mac = self._start.copy()
+        mac.update(person.canonical.encode())
+        return Pseudonym(mac.digest())
+
+    def key_of(self, person: SubjectRef) -> bytes:
+        """Return what `pairwise_key` does, if the label is `pairwise`."""
+        return _key(self.of(person))
+
+
 def pairwise_key(key: bytes, person: SubjectRef) -> bytes:
     """Return the key of a delivered record: the pairwise pseudonym as 43 characters of base64url, ASCII."""
-    return base64.urlsafe_b64encode(pseudonym(key, "pairwise", person)).rstrip(b"=")
+    return _key(pseudonym(key, "pairwise", person))
+
+
+def _key(pairwise: Pseudonym) -> bytes:
+    return base64.urlsafe_b64encode(pairwise)[:43]
 
 
 def pairwise_event_id(key: bytes, source: str, event_id: str) -> str:

@@ -16,7 +16,7 @@ from integrator.domain.disclosure import DeliveredPeople
 from integrator.domain.errors import Invalid, Unavailable
 from integrator.domain.identifiers import Position, Pseudonym, SubjectRef, split_stream
 from integrator.domain.projection import delivered_fields, derive_schema
-from integrator.domain.pseudonyms import pairwise_event_id, pairwise_key
+from integrator.domain.pseudonyms import Pseudonyms, pairwise_event_id
 from integrator.domain.reading import SourceEvent
 from integrator.domain.topics import agency_topic
 from integrator.encoding import frame, parse_schema, record_type
@@ -41,6 +41,7 @@ class Delivery:
     people: DeliveredPeople
     key: bytes
     """The pairwise key of the agency and purpose."""
+    pairwise: Pseudonyms
     urn: str
     contract: Contract
 
@@ -59,7 +60,9 @@ class Delivery:
         registered, project = _projection(knowledge, f"{topic}-value", schema, fields)
         people = DeliveredPeople(contract, fields)
         urn = knowledge.sources[source].urn
-        return cls(authorisation, topic, registered.id, project, people, key, urn, contract)
+        return cls(
+            authorisation, topic, registered.id, project, people, key, Pseudonyms(key, "pairwise"), urn, contract
+        )
 
 
 def _projection(
@@ -168,4 +171,8 @@ class Deliveries:
             for person, role in subjects:
                 parts += (self._ledger(person), text(role))
         parts += (b"\0", long(unidentified))
-        return OutRecord(pairwise_key(key, event.subject), value, tuple(headers)), b"".join(parts), unidentified
+        return (
+            OutRecord(self._delivery.pairwise.key_of(event.subject), value, tuple(headers)),
+            b"".join(parts),
+            unidentified,
+        )

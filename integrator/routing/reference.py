@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache
 
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.decision import UNIDENTIFIED, Decision, Lines
 from integrator.domain.directory import DirectoryView
 from integrator.domain.errors import Invalid, Unavailable
 from integrator.domain.identifiers import Pseudonym, SubjectRef, split_stream
-from integrator.domain.pseudonyms import pseudonym
+from integrator.domain.pseudonyms import Pseudonyms
 from integrator.domain.topics import receipts_topic
 from integrator.routing.binary import long
 from integrator.routing.delivered import Deliveries, Round
@@ -60,8 +60,8 @@ class PythonEngine:
         ledger_key_version: int = 1,
     ) -> None:
         self._pairwise = pairwise
-        self._known_as = partial(pseudonym, directory_key, "directory")
-        self._ledger_key = ledger_key
+        self._directory = Pseudonyms(directory_key, "directory")
+        self._ledger = Pseudonyms(ledger_key, "ledger")
         self._ledger_key_version = long(ledger_key_version)
         self._version = -1
         self._streams: dict[tuple[str, str], PreparedStream | None] = {}
@@ -81,7 +81,8 @@ class PythonEngine:
                 raise Unavailable(
                     "no-date", f"The directory does not know the day for {batch.stream} yet: wait for it."
                 )
-            common = Round(batch, lane, view.position, stream.today, at, sequences, self._known_as, self._ledger)
+            ledger = cache(self._in_ledger)  # the same people go to several agencies
+            common = Round(batch, lane, view.position, stream.today, at, sequences, self._directory.of, ledger)
             routing = _Routing(stream, view, common, out)
             routing.look_up(one for one in read if isinstance(one, ReadRecord))
         receipts = Receipts(batch.stream, batch.partition, at=at)
@@ -107,8 +108,8 @@ class PythonEngine:
             self._streams[at] = PreparedStream.of(knowledge, batch.stream, batch.topic, pairwise=self._pairwise)
         return self._streams[at]
 
-    def _ledger(self, person: SubjectRef) -> bytes:
-        return pseudonym(self._ledger_key, "ledger", person) + self._ledger_key_version
+    def _in_ledger(self, person: SubjectRef) -> bytes:
+        return self._ledger.of(person) + self._ledger_key_version
 
 
 def _read(batch: SourceBatch, stream: PreparedStream | None) -> list[ReadRecord | Invalid]:
