@@ -95,7 +95,8 @@ def _invalid(header: str, what: str) -> Invalid:
 def readable_id(headers: Headers) -> str | None:
     """Return the event's id for a receipt about a record that was set aside, if it has one."""
     for name, value in headers:
-        if name == "ce_id" and _ID.fullmatch(text := value.decode("latin-1")):
+        # A header's value may be null on the wire, whatever the type says.
+        if name == "ce_id" and value and _ID.fullmatch(text := value.decode("latin-1")):
             return text.lower()
     return None
 

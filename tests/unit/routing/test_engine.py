@@ -445,6 +445,25 @@ def test_a_new_version_of_the_knowledge_decides_at_once() -> None:
     assert run(View(replace(active, version=63))) == 1
 
 
+NAMES = st.sampled_from([*(name for name, _ in HEADERS), "traceparent", "__value_schema_id", "x"])
+ANY_HEADERS = st.lists(st.tuples(NAMES, st.none() | st.binary(max_size=6)), max_size=8).map(tuple)
+FUZZED = PythonEngine(pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    key=st.none() | st.binary(max_size=9) | st.just(GOOD.key),
+    value=st.none() | st.binary(max_size=40) | st.binary(max_size=60).map(lambda body: frame(1, body)),
+    headers=st.just(HEADERS) | ANY_HEADERS | ANY_HEADERS.map(lambda more: HEADERS + more),
+)
+def test_nothing_that_a_record_holds_stops_the_engine(key: Any, value: Any, headers: Any) -> None:
+    hostile = SourceRecord(3, -1, key, value, headers)
+    output = FUZZED.process(batch(hostile, GOOD), View(EVERYBODY), Sequences(), lane=LANE, at=AT)
+    assert len(output.receipts) == 2
+    assert [one["position"] for one in quarantine_of(output)] == [3]
+    assert [one["sourcePosition"] for one in disclosures_of(output)] == [0]
+
+
 def _counted(output: Output, reasons: Sequence[str]) -> int:
     return sum(count for (_, _, reason), count in output.counts.items() if reason in reasons)
 
