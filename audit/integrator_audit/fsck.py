@@ -219,7 +219,9 @@ class _Check:
         row = self._connection.execute(
             "SELECT data FROM tile WHERE level = ? AND n = ?", (name.level, name.index)
         ).fetchone()
-        return None if row is None or not isinstance(row[0], bytes) else row[0]
+        if row is None:
+            return None
+        return row[0] if isinstance(row[0], bytes) else b""
 
     def _check_tile_rows(self, size: int) -> None:
         for level, number, width in self._connection.execute("SELECT level, n, width FROM tile"):

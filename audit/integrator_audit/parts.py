@@ -103,26 +103,21 @@ def check_entry(entry: Entry) -> None:
     LIMIT: the parts' JSON is looked at only at its ends: they come from `part`, parsing them again would halve the
     rate of the ledger, and `fsck` and every verifier read them in full.
     """
-    match entry.type:
-        case 0x01:
-            if entry.subject is None or len(entry.subject) != PSEUDONYM_SIZE:
-                raise Invalid("entry-subject", f"a subject entry has a pseudonym of {PSEUDONYM_SIZE} bytes")
-            optional, absent = "P", ""
-        case 0x02:
-            if entry.subject is not None:
-                raise Invalid("entry-subject", "an institution entry has no subject")
-            optional, absent = "DSP", "DS"
-        case _:
-            raise Invalid("entry-type", "entries are of type 0x01 (subject) or 0x02 (institution)")
-    for letter, data in zip(LETTERS, (entry.a, entry.d, entry.s, entry.p), strict=True):
-        if not data:
-            if letter in optional:
-                continue
-            raise Invalid("entry-part", f"part {letter} is empty")
-        if letter in absent:
-            raise Invalid("entry-part", f"part {letter} of an institution entry is zero bytes")
-        if len(data) > MAX_PART or not data.startswith(_PART_START) or not data.endswith(b"}"):
-            raise Invalid("entry-part", f"part {letter} is not the canonical bytes of a part")
+    if entry.type == SUBJECT_ENTRY:
+        if entry.subject is None or len(entry.subject) != PSEUDONYM_SIZE:
+            raise Invalid("entry-subject", f"a subject entry has a pseudonym of {PSEUDONYM_SIZE} bytes")
+        if not (entry.a and entry.d and entry.s):
+            raise Invalid("entry-part", "parts A, D and S of a subject entry are not empty")
+    elif entry.type == INSTITUTION_ENTRY:
+        if entry.subject is not None:
+            raise Invalid("entry-subject", "an institution entry has no subject")
+        if not entry.a or entry.d or entry.s:
+            raise Invalid("entry-part", "part A of an institution entry is not empty, D and S are zero bytes")
+    else:
+        raise Invalid("entry-type", "entries are of type 0x01 (subject) or 0x02 (institution)")
+    for data in (entry.a, entry.d, entry.s, entry.p):
+        if data and (len(data) > MAX_PART or data[:11] != _PART_START or data[-1] != 0x7D):
+            raise Invalid("entry-part", "a part is not the canonical bytes that `part` returns")
 
 
 def part_hash(letter: str, salt: bytes, data: bytes) -> bytes:

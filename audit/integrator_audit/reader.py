@@ -24,7 +24,7 @@ from integrator_audit.receipt import Receipt
 from integrator_audit.sqlite import SqliteStore
 from integrator_audit.store import EntryRow, Head, Identity, SetAside
 from integrator_audit.tiles import TileName, is_implied, prefix, subtree_reader
-from integrator_audit.vault import NONCE_SIZE, Vault, associated_data
+from integrator_audit.vault import NONCE_SIZE, TAG_SIZE, Vault, associated_data
 
 # SPEC tlog-tiles: "This endpoint is mutable, so its headers SHOULD prevent caching beyond a few seconds."
 CHECKPOINT_TYPE: Final = "text/plain; charset=utf-8"
@@ -216,7 +216,9 @@ def entry_cipher(row: EntryRow, letter: str, vault: Vault) -> AESGCM | None:
 def decrypt(row: EntryRow, letter: str, *, cipher: AESGCM, origin: str) -> bytes:
     """Return salt ‖ bytes of part D, S or P; raise `InvalidTag` when row, place or key do not belong together."""
     body = {"D": row.d, "S": row.s, "P": row.p}[letter]
-    data = associated_data(origin.encode(), row.number, letter, row.key_version)
+    if len(body) < NONCE_SIZE + TAG_SIZE:
+        raise InvalidTag
+    data = associated_data(origin, row.number, row.key_version)["DSP".index(letter)]
     return cipher.decrypt(body[:NONCE_SIZE], body[NONCE_SIZE:], data)
 
 

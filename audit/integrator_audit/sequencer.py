@@ -62,7 +62,6 @@ def sequence(
     places = [random[at : at + _ORDER_SIZE] for at in range(0, count * _ORDER_SIZE, _ORDER_SIZE)]
     order = sorted(range(count), key=places.__getitem__)
     prefixes = {entry_type: entry_prefix(origin, entry_type) for entry_type in {entry.type for entry in entries}}
-    origin_bytes = origin.encode()
     entry_keys = iter(keys.entries)
     rows: list[EntryRow] = []
     leaves: list[bytes] = []
@@ -81,9 +80,10 @@ def sequence(
         own = keys.people[entry.subject] if entry.subject is not None else _cipher(entry_key)
         other = own if entry_key is None else entry_key.cipher
         nonce_d, nonce_s, nonce_p = fresh[128:140], fresh[140:152], fresh[152:164]
-        d = nonce_d + own.encrypt(nonce_d, d, associated_data(origin_bytes, index, "D", KEY_VERSION))
-        s = nonce_s + own.encrypt(nonce_s, s, associated_data(origin_bytes, index, "S", KEY_VERSION))
-        p = nonce_p + other.encrypt(nonce_p, p, associated_data(origin_bytes, index, "P", KEY_VERSION))
+        data_d, data_s, data_p = associated_data(origin, index, KEY_VERSION)
+        d = nonce_d + own.encrypt(nonce_d, d, data_d)
+        s = nonce_s + own.encrypt(nonce_s, s, data_s)
+        p = nonce_p + other.encrypt(nonce_p, p, data_p)
         key_id = None if entry_key is None else entry_key.id
         seal = entry_seal((d, s, p), entry.subject, (KEY_VERSION, key_id))
         rows.append(

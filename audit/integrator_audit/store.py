@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
+from struct import Struct
 from typing import NamedTuple, Protocol
 
 from integrator_audit.frontier import TileRow
 
 SEAL_SIZE = 16
+_SEALED = Struct(">IIII")
 
 
 class EntryRow(NamedTuple):
@@ -144,9 +146,8 @@ def consumed_digest(positions: Mapping[tuple[str, int], int]) -> bytes:
 def entry_seal(encrypted: tuple[bytes, bytes, bytes], subject: bytes | None, key: tuple[int, bytes | None]) -> bytes:
     """Return the seal over what the commitment does not cover without the vault: d, s, p, the person and the key."""
     version, entry_key = key
-    lengths = b"".join([len(body).to_bytes(4, "big") for body in encrypted])
-    tail = (subject or b"") + b"\0" + version.to_bytes(4, "big") + (entry_key or b"")
-    return sha256(lengths + b"".join(encrypted) + tail).digest()[:SEAL_SIZE]
+    lengths = _SEALED.pack(version, *map(len, encrypted))
+    return sha256(b"".join((lengths, *encrypted, subject or b"", b"\0", entry_key or b""))).digest()[:SEAL_SIZE]
 
 
 def subject_seal(number: int, pseudonym: bytes) -> bytes:

@@ -82,7 +82,12 @@ class TileCheck:
             confirmed = [hashes for hashes in ordered if fold(hashes) == above]
         else:
             confirmed = [hashes for hashes in ordered if self._root_with(hashes) == root]
-        return confirmed[0] if confirmed else ordered[0]
+        if confirmed:
+            return confirmed[0]
+        message = "the tile and its bundle differ, and the tree above confirms neither"
+        self._findings.add("tile-wrong", name.path, message)
+        self._findings.add("bundle-wrong", TileName(ENTRIES, name.index, name.width).path, message)
+        return ordered[0]
 
     def feed(self, hashes: Sequence[bytes]) -> None:
         """Append leaf hashes, and compare the tiles of the levels above that they complete."""

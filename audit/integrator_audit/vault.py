@@ -27,6 +27,7 @@ GENERATION = 1
 KEY_VERSION = 1
 KEY_SIZE = 32
 NONCE_SIZE = 12
+TAG_SIZE = 16
 KEY_ID_SIZE = 16
 MAX_CACHED = 65_536
 
@@ -47,9 +48,10 @@ class EntryKey:
     cipher: AESGCM
 
 
-def associated_data(origin: bytes, index: int, letter: str, key_version: int) -> bytes:
-    """Return the additional data under which one part of one entry is encrypted."""
-    return origin + index.to_bytes(8, "big") + letter.encode() + key_version.to_bytes(4, "big")
+def associated_data(origin: str, index: int, key_version: int) -> tuple[bytes, bytes, bytes]:
+    """Return the additional data under which parts D, S and P of one entry are encrypted."""
+    start, end = origin.encode() + index.to_bytes(8, "big"), key_version.to_bytes(4, "big")
+    return start + b"D" + end, start + b"S" + end, start + b"P" + end
 
 
 class Vault:
@@ -118,7 +120,11 @@ class Vault:
         made = [
             (random[at : at + KEY_ID_SIZE], random[at + KEY_ID_SIZE : at + step]) for at in range(0, len(random), step)
         ]
-        rows = [(key_id, GENERATION, self._wrap(_ENTRY, key_id, key)) for key_id, key in made]
+        nonces = os.urandom(NONCE_SIZE * count)
+        rows = [
+            (key_id, GENERATION, self._wrap(_ENTRY, key_id, key, nonces[at * NONCE_SIZE : (at + 1) * NONCE_SIZE]))
+            for at, (key_id, key) in enumerate(made)
+        ]
         with self._lock, translated("vault"), self._transaction():
             self._connection.executemany("INSERT INTO entry_key VALUES (?, ?, ?)", rows)
         return [EntryKey(key_id, AESGCM(key)) for key_id, key in made]
@@ -134,10 +140,15 @@ class Vault:
             rows = self._select(missing)
             new = [person for person in missing if person not in rows]
             if new:
-                keys = os.urandom(KEY_SIZE * len(new))
+                step = KEY_SIZE + NONCE_SIZE
+                random = os.urandom(step * len(new))
+                fresh = [
+                    (random[at : at + KEY_SIZE], random[at + KEY_SIZE : at + step])
+                    for at in range(0, len(random), step)
+                ]
                 wrapped = [
-                    (person, GENERATION, self._wrap(_PERSON, person, keys[at * KEY_SIZE : (at + 1) * KEY_SIZE]))
-                    for at, person in enumerate(new)
+                    (person, GENERATION, self._wrap(_PERSON, person, key, nonce))
+                    for person, (key, nonce) in zip(new, fresh, strict=True)
                 ]
                 with self._transaction():
                     # Another ledger may share the file: the first to commit makes the key, so read after writing.
@@ -158,8 +169,7 @@ class Vault:
             found.update(self._connection.execute(query, chunk).fetchall())
         return found
 
-    def _wrap(self, kind: bytes, name: bytes, key: bytes) -> bytes:
-        nonce = os.urandom(NONCE_SIZE)
+    def _wrap(self, kind: bytes, name: bytes, key: bytes, nonce: bytes) -> bytes:
         return nonce + self._wrapping.encrypt(nonce, key, _wrapping_data(kind, name))
 
     def _unwrap(self, kind: bytes, name: bytes, wrapped: bytes) -> AESGCM:
@@ -174,7 +184,7 @@ class Vault:
             if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";"):
                     self._connection.execute(statement)
-                probe = self._wrap(_PROBE, b"", bytes(KEY_SIZE))
+                probe = self._wrap(_PROBE, b"", bytes(KEY_SIZE), os.urandom(NONCE_SIZE))
                 self._connection.execute("INSERT INTO generation VALUES (?, ?)", (GENERATION, probe))
                 self._connection.execute(f"PRAGMA user_version={_FORMAT}")
 

@@ -28,7 +28,7 @@ def test_a_signed_checkpoint_opens_with_its_key_only() -> None:
 
 def test_a_checkpoint_of_another_origin_under_a_trusted_key_is_refused() -> None:
     signer = Signer.generate(NAME)
-    with pytest.raises(Tampered, match="is of example.com/other"):
+    with pytest.raises(Tampered, match=r"is of example\.com/other"):
         open_checkpoint(signer.sign(TEXT.replace(b"behind-the-sofa", b"other")), signer.verifier)
     with pytest.raises(Invalid):
         Checkpoint("example.com/other", 0, EMPTY_ROOT).sign(signer)

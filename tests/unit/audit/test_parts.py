@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from hashlib import sha256
 
@@ -34,10 +35,8 @@ def test_what_a_part_says_comes_back_from_its_one_form(members: dict[str, object
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass")))
 def test_arbitrary_bytes_are_read_or_refused_and_nothing_else(data: bytes) -> None:
-    try:
+    with contextlib.suppress(Invalid):
         read_part(data)
-    except Invalid:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+from audit_samples import ORIGIN, Place, fill, signer
+from integrator_audit import AuditError, Signer, Unavailable, Vault
+from integrator_audit.fsck import Report, fsck
+
+
+def check(place: Place, *, vault: bool = True) -> Report:
+    return fsck(place.ledger_file, vault=place.vault() if vault else None, verifier=signer().verifier)
+
+
+def found(report: Report) -> set[tuple[str, str]]:
+    return {(finding.code, finding.where) for finding in report.findings}
+
+
+def test_an_untouched_log_holds_with_and_without_the_vault(filled: Place) -> None:
+    for vault in (True, False):
+        report = check(filled, vault=vault)
+        assert (report.holds, report.size, report.origin, report.opened) == (True, 785, ORIGIN, vault)
+
+
+def test_an_empty_log_holds(place: Place) -> None:
+    place.ledger().close()
+    assert check(place).holds
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 512, 513])
+def test_logs_around_the_width_of_a_tile_hold(place: Place, size: int) -> None:
+    fill(place, size, batch=100)
+    assert check(place).holds
+
+
+ROW = "row of entry 300"
+DAMAGES: dict[str, tuple[str, set[tuple[str, str]]]] = {
+    "A": ("UPDATE entry SET a = flip(a, 50) WHERE idx = 300", {("entry-wrong", f"{ROW}, part A")}),
+    "salt of A": ("UPDATE entry SET a = flip(a, 0) WHERE idx = 300", {("entry-wrong", f"{ROW}, part A")}),
+    "D": ("UPDATE entry SET d = flip(d, 20) WHERE idx = 300", {("entry-wrong", f"{ROW}, part D")}),
+    "nonce of S": ("UPDATE entry SET s = flip(s, 0) WHERE idx = 300", {("entry-wrong", f"{ROW}, part S")}),
+    "P": ("UPDATE entry SET p = flip(p, 20) WHERE idx = 300", {("entry-wrong", f"{ROW}, part P")}),
+    "seal": ("UPDATE entry SET seal = flip(seal, 1) WHERE idx = 300", {("entry-wrong", ROW)}),
+    "hash": (
+        "UPDATE entry SET h = flip(h, 70) WHERE idx = 300",
+        {("entry-wrong", ROW), ("entry-wrong", f"{ROW}, part S")},
+    ),
+    "type": (
+        "UPDATE entry SET t = 2 WHERE idx = 300",
+        {("entry-wrong", ROW), ("entry-malformed", ROW)},
+    ),
+    "a column of another type": ("UPDATE entry SET d = 'text' WHERE idx = 300", {("entry-wrong", ROW)}),
+    "key version": (
+        "UPDATE entry SET kv = 2 WHERE idx = 300",
+        {("entry-wrong", f"{ROW}, part {letter}") for letter in "DSP"},
+    ),
+    "key of an actor": (
+        "UPDATE entry SET pk = flip(pk, 3) WHERE idx = %P",
+        {("entry-wrong", "row of entry %P, part P")},
+    ),
+    "missing entry": (
+        "DELETE FROM entry WHERE idx = 300",
+        {("entry-wrong", ROW), ("index-wrong", "%SUBJECT"), ("index-wrong", "rows of commitment")},
+    ),
+    "tile": ("UPDATE tile SET data = flip(data, 40) WHERE level = 0 AND n = 1", {("tile-wrong", "tile/0/001")}),
+    "last tile": (
+        "UPDATE tile SET data = flip(data, 0) WHERE level = 0 AND n = 3",
+        {("tile-wrong", "tile/0/003.p/17")},
+    ),
+    "upper tile": ("UPDATE tile SET data = flip(data, 95) WHERE level = 1", {("tile-wrong", "tile/1/000.p/3")}),
+    "short tile": (
+        "UPDATE tile SET data = substr(data, 1, 8191) WHERE level = 0 AND n = 1",
+        {("tile-wrong", "tile/0/001")},
+    ),
+    "missing tile": ("DELETE FROM tile WHERE level = 0 AND n = 2", {("tile-missing", "tile/0/002")}),
+    "width of a tile": ("UPDATE tile SET width = 255 WHERE level = 0 AND n = 2", {("tile-wrong", "tile/0/002")}),
+    "surplus tile": (
+        "INSERT INTO tile VALUES (2, 0, 1, zeroblob(32))",
+        {("tile-surplus", "row of tile level 2 n 0")},
+    ),
+    "bundle": (
+        "UPDATE tile SET data = flip(data, 37) WHERE level = -1 AND n = 1",
+        {("bundle-wrong", "tile/entries/001")},
+    ),
+    "length in a bundle": (
+        "UPDATE tile SET data = flip(data, 1) WHERE level = -1 AND n = 1",
+        {("bundle-wrong", "tile/entries/001")},
+    ),
+    "last bundle": (
+        "UPDATE tile SET data = flip(data, 3) WHERE level = -1 AND n = 3",
+        {("bundle-wrong", "tile/entries/003.p/17")},
+    ),
+    "an entry after the bundle": (
+        "UPDATE tile SET data = CAST(data || x'000161' AS BLOB) WHERE level = -1 AND n = 1",
+        {("bundle-wrong", "tile/entries/001")},
+    ),
+    "missing bundle": ("DELETE FROM tile WHERE level = -1 AND n = 0", {("bundle-missing", "tile/entries/000")}),
+    "root of a checkpoint": (
+        "UPDATE checkpoint SET root = flip(root, 3) WHERE size = 157",
+        {("checkpoint-wrong", "row of checkpoint 157")},
+    ),
+    "note of a checkpoint": (
+        "UPDATE checkpoint SET note = flip(note, 3) WHERE size = 785",
+        {("checkpoint-wrong", "row of checkpoint 785")},
+    ),
+    "pseudonym": (
+        "UPDATE subject SET pseudonym = flip(pseudonym, 3) WHERE sid = 1",
+        {("subject-wrong", "row of subject 1")},
+    ),
+    "index by person": (
+        "UPDATE by_subject SET idx = 9999 WHERE idx = 300",
+        {("index-wrong", "%SUBJECT 9999"), ("index-wrong", "%LACKS")},
+    ),
+    "index of commitments": (
+        "UPDATE commitment SET c = flip(c, 1) WHERE idx = 300",
+        {("index-wrong", "commitment of entry 300")},
+    ),
+    "position": ("UPDATE position SET next = next + 1", {("positions-wrong", "rows of position")}),
+    "origin": ("UPDATE identity SET origin = flip(origin, 1)", {("identity", "row of identity")}),
+    "key": ("UPDATE identity SET vkey = flip(vkey, 1)", {("identity", "row of identity")}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_one_flipped_byte_is_found_and_nothing_else_is_blamed(log: Place, damage: str) -> None:
+    statement, expected = DAMAGES[damage]
+    with sqlite3.connect(log.ledger_file) as connection:
+        (actor,) = connection.execute("SELECT min(idx) FROM entry WHERE pk IS NOT NULL").fetchone()
+        (subject,) = connection.execute("SELECT sid FROM entry WHERE idx = 300").fetchone()
+    fills = {
+        "%P": str(actor),
+        "%SUBJECT 9999": f"by_subject row ({subject}, 9999) belongs to no entry",
+        "%SUBJECT": f"by_subject row ({subject}, 300) belongs to no entry",
+        "%LACKS": f"by_subject lacks ({subject}, 300)",
+    }
+    for mark, text in fills.items():
+        statement = statement.replace(mark, text)
+        expected = {(code, where.replace(mark, text)) for code, where in expected}
+    log.damage(statement)
+    assert found(check(log)) == expected
+    assert not check(log, vault=False).holds
+
+
+def test_a_row_and_its_bundle_changed_together_are_caught_by_the_tile_and_the_root(log: Place) -> None:
+    log.damage("UPDATE entry SET h = flip(h, 0) WHERE idx = 300")
+    report = check(log)
+    assert ("entry-wrong", ROW) in found(report)
+    log.damage("UPDATE tile SET data = flip(data, 1410) WHERE level = 0 AND n = 1")
+    assert {("entry-wrong", ROW), ("tile-wrong", "tile/0/001")} <= found(check(log))
+
+
+def test_two_entries_with_one_commitment_are_found(log: Place) -> None:
+    log.damage("UPDATE entry SET h = (SELECT h FROM entry WHERE idx = 300) WHERE idx = 301")
+    assert ("entry-wrong", "row of entry 301") in found(check(log))
+
+
+def test_another_logs_key_is_reported(filled: Place) -> None:
+    report = fsck(filled.ledger_file, verifier=Signer.generate(ORIGIN).verifier)
+    assert ("identity", "row of identity") in found(report)
+    assert ("checkpoint-wrong", "row of checkpoint 785") in found(report)
+
+
+def test_another_logs_vault_opens_nothing(filled: Place, tmp_path: Path) -> None:
+    report = fsck(filled.ledger_file, vault=Vault.open(tmp_path / "v", bytes(32)))
+    assert not report.holds
+    assert report.left_out > 0, "a list is as long as people can read"
+
+
+def test_a_part_that_is_not_canonical_is_found(place: Place) -> None:
+    from audit_samples import PEOPLE
+    from integrator_audit import Entry, part
+
+    ledger = place.ledger()
+    good = part("a/v1", {})
+    ledger.append([Entry(0x01, b'{"schema":"a/v1", "x":1}', good, good, b"", PEOPLE[0])])
+    ledger.close()
+    assert found(check(place)) == {("entry-malformed", "row of entry 0, part A")}
+
+
+def test_any_flipped_byte_that_changes_what_the_file_says_is_found(filled: Place, tmp_path: Path) -> None:
+    good = filled.ledger_file.read_bytes()
+    content = dump(filled.ledger_file)
+    chance = random.Random(20261124)
+    vault = filled.vault()
+    for number in range(25):
+        at = chance.randrange(100, len(good))
+        data = bytearray(good)
+        data[at] ^= 1 << chance.randrange(8)
+        file = tmp_path / f"{number}.sqlite"
+        file.write_bytes(data)
+        try:
+            holds = fsck(file, vault=vault).holds
+        except AuditError:
+            holds = False
+        assert not holds or dump(file) == content, f"byte {at}"
+
+
+def dump(path: Path) -> list[str] | None:
+    connection = sqlite3.connect(path)
+    try:
+        return list(connection.iterdump())
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        return None
+    finally:
+        connection.close()
+
+
+def test_a_file_that_is_no_ledger_is_not_judged(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        fsck(tmp_path / "none")
+    (tmp_path / "text").write_text("text")
+    with pytest.raises(AuditError):
+        fsck(tmp_path / "text")
