@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.directory import Knowledge
-from integrator.domain.errors import Invalid
+from integrator.domain.errors import Invalid, Unavailable
 from integrator.domain.identifiers import split_stream
 from integrator.domain.projection import paths
 from integrator.domain.reading import EventReader, SourceEvent
@@ -40,9 +40,16 @@ class PreparedStream:
 
     @classmethod
     def of(cls, knowledge: Knowledge, name: str, topic: str, *, pairwise: Pairwise) -> PreparedStream | None:
-        """Return the prepared stream, or `None` when the directory has no contract or no source of it."""
-        known = name in knowledge.contracts and split_stream(name)[0] in knowledge.sources
-        return cls(knowledge, name, topic, pairwise=pairwise) if known else None
+        """Return the prepared stream, or `None` when the directory has no contract or no source of it.
+
+        Raises `Unavailable` (`contract-invalid`) for a contract that `integrator check` would refuse.
+        """
+        if name not in knowledge.contracts or split_stream(name)[0] not in knowledge.sources:
+            return None
+        try:
+            return cls(knowledge, name, topic, pairwise=pairwise)
+        except Invalid as error:
+            raise Unavailable("contract-invalid", f"The contract of {name} cannot be used: {error}") from error
 
     def __init__(self, knowledge: Knowledge, name: str, topic: str, *, pairwise: Pairwise) -> None:
         contract = knowledge.contracts[name]
@@ -92,11 +99,18 @@ class PreparedStream:
         return lift
 
     def delivery(self, authorisation: Authorisation) -> Delivery:
-        """Return what deliveries under `authorisation` have in common. Raises `Unavailable` (`no-schema`)."""
+        """Return what deliveries under `authorisation` have in common.
+
+        Raises `Unavailable`: `no-schema`, or `contract-invalid` for fields that `integrator check` would refuse.
+        """
         at = authorisation.id, authorisation.version
         if (found := self._deliveries.get(at)) is None:
             key = self._pairwise(authorisation.agency, authorisation.purpose)
-            found = Delivery.of(authorisation, self._knowledge, schema=self._schema, key=key)
+            try:
+                found = Delivery.of(authorisation, self._knowledge, schema=self._schema, key=key)
+            except Invalid as error:
+                # Not the record's fault: it must wait for a correct authorisation and not be set aside.
+                raise Unavailable("contract-invalid", f"{authorisation.id} cannot be used: {error}") from error
             self._deliveries[at] = found
         return found
 

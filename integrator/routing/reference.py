@@ -70,7 +70,8 @@ class PythonEngine:
         """Process one batch at the position of `view`.
 
         Never raises for what a record holds. Raises `Unavailable` when the directory cannot decide yet: `no-date`
-        (no legal day where the stream's law holds), `no-schema` (the schema of a delivery is missing).
+        (no legal day where the stream's law holds), `no-schema` (the schema of a delivery is missing),
+        `contract-invalid` (a contract or an authorisation does not fit its schema).
         """
         out = _Out()
         stream = self._stream(batch, view)

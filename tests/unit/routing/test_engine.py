@@ -426,6 +426,19 @@ def test_without_a_schema_for_the_topic_the_lane_waits_and_delivers_nothing() ->
     assert error.value.code == "no-schema"
 
 
+def test_a_record_is_not_set_aside_for_a_mistake_in_a_contract_or_an_authorisation() -> None:
+    known = knowledge(authorisation())
+    wrong = authorisation(fields=["nowhere"])
+    roles = contract().roles.model_dump(by_alias=True) | {"territory": "nowhere"}
+    for change in (
+        {"authorisations": {("svb-address", 1): wrong}, "standing": {STREAM: (standing(wrong),)}},
+        {"contracts": {STREAM: contract(roles=roles)}},
+    ):
+        with pytest.raises(Unavailable) as error:
+            process(View(replace(known, **change)), record())
+        assert error.value.code == "contract-invalid"
+
+
 def test_without_a_legal_day_the_lane_waits() -> None:
     with pytest.raises(Unavailable) as error:
         process(View(knowledge(authorisation(), dates={})), record())
