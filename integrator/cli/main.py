@@ -12,7 +12,7 @@ from typing import cast
 import typer
 from rich.console import Console
 
-from integrator.cli import demo, disclosures, kafka
+from integrator.cli import demo, disclosures, kafka, run, topics
 from integrator.domain.errors import Busy, IntegratorError, Unavailable
 
 app = typer.Typer(
@@ -23,7 +23,10 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(demo.demo)
+app.command()(run.run)
+app.command()(run.status)
 app.command()(disclosures.disclosures)
+app.add_typer(topics.app, name="topics")
 app.add_typer(kafka.app, name="kafka")
 
 

@@ -35,7 +35,7 @@ LAW_AFTER: Final = timedelta(seconds=4)
 _QUIET_SECONDS: Final = 60.0
 """So long everything may take to arrive once the last event is published."""
 _PER_SECOND: Final = 300
-"""Background changes in a second: a few times what a country of seventeen million people has on a weekday."""
+"""Background changes in a second: enough to see them flow, few enough that nothing waits in a queue."""
 _AT_ONCE: Final = 10
 STREAMS: Final = (PERSONS, INDICATIONS)
 

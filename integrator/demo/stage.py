@@ -17,7 +17,7 @@ from integrator.http.identity import AgencyFor, DevelopmentCitizens, Operator, T
 from integrator.kafka.artefacts import Progress
 from integrator.kafka.development import DevelopmentBroker, status_of
 from integrator.operation.processes import citizens_of, commands, tokens_of
-from integrator.operation.provisioning import needs, provision
+from integrator.operation.provisioning import lay_foundation
 from integrator.operation.secrets import password
 from integrator.operation.settings import FILE, Installation, Settings
 from integrator.operation.supervisor import Supervisor
@@ -61,10 +61,9 @@ class Stage:
         self.citizens.register(people)
 
     def check(self) -> None:
-        """Raise `Unavailable` (`process`) when a process keeps ending, naming its log."""
-        if (role := self.supervisor.failing()) is not None:
-            log = self.supervisor.children[role].log
-            raise Unavailable("process", f"The process {role} keeps ending. Its last words are in {log}.")
+        """Raise `Refused` or `Unavailable` (`process`) when a process must not go on or keeps ending."""
+        if (failure := self.supervisor.failure()) is not None:
+            raise failure
 
 
 def prepare(data: Path) -> Installation:
@@ -102,7 +101,7 @@ async def open_stage(installation: Installation, *, tell: Tell, progress: Progre
         address = await broker.start(progress=progress)
         stack.push_async_callback(broker.stop)
         tell(f"Kafka runs at {address.bootstrap}, with passwords and access rules.")
-        await provision(installation, needs((), (), lanes=installation.settings.lanes))
+        await lay_foundation(installation)
         supervisor = Supervisor(commands(installation), logs=installation.data / "logs")
         stack.push_async_callback(supervisor.stop)
         await supervisor.start()
@@ -123,7 +122,7 @@ async def _address(installation: Installation, supervisor: Supervisor) -> str:
         try:
             return installation.api_url
         except Refused:
-            if asyncio.get_running_loop().time() > deadline or supervisor.failing():
+            if asyncio.get_running_loop().time() > deadline or supervisor.failure():
                 raise
             await asyncio.sleep(0.05)
 

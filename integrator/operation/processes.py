@@ -26,7 +26,7 @@ from integrator.directory.feeder import Feeder
 from integrator.directory.store import Store
 from integrator.directory.view import Directory
 from integrator.directory.writer import DirectoryWriter
-from integrator.domain.errors import IntegratorError, Refused, Unavailable
+from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
 from integrator.http import disclosures, ledger
 from integrator.http.app import Ports, create_app
 from integrator.http.identity import Citizens, DevelopmentCitizens, NoCitizens, Tokens
@@ -41,7 +41,7 @@ from integrator.operation import logs
 from integrator.operation.provisioned import ProvisionedWriter
 from integrator.operation.secrets import key
 from integrator.operation.settings import Installation
-from integrator.operation.supervisor import until_told
+from integrator.operation.supervisor import MUST_NOT_GO_ON, until_told
 from integrator.operation.watching import InstallationWatch
 from integrator.recording.logs import LedgerFiles, Naming
 from integrator.recording.openings import Openings
@@ -266,7 +266,8 @@ def main(role: str, data: str) -> int:
             _LOG.error("process-failed", process=role, code=error.code, detail=error.message)
         if not errors:
             raise
-        return 1
+        # What a rule forbids is not healed by another start; what was merely away may be.
+        return 1 if all(isinstance(error, Unavailable | Busy) for error in errors) else MUST_NOT_GO_ON
     return 0
 
 

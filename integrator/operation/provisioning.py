@@ -127,9 +127,24 @@ async def provision(installation: Installation, wanted: Needs) -> Provision:
     """
     admin = installation.connection(ADMIN)
     todo = await plan(admin, wanted)
+    await _carry_out(installation, admin, todo)
+    return todo
+
+
+async def _carry_out(installation: Installation, admin: Connection, todo: Provision) -> None:
     if todo.topics:
         await apply_topics(admin, todo.topics, replication=installation.settings.replication)
     if todo.access:
         passwords = {user: installation.connection(user).password for user in todo.access.users}
         await apply_access(admin, todo.access, passwords)
-    return todo
+
+
+async def lay_foundation(installation: Installation) -> Provision:
+    """Make what every installation needs before it knows anything; nothing that stands is changed or taken away."""
+    admin = installation.connection(ADMIN)
+    todo = await plan(admin, needs((), (), lanes=installation.settings.lanes))
+    added = Provision(
+        TopicPlan(todo.topics.create, (), todo.topics.conflicts), AccessPlan(todo.access.users, todo.access.allow, ())
+    )
+    await _carry_out(installation, admin, added)
+    return added

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -18,11 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from integrator import telemetry
-from integrator.domain.errors import Unavailable
+from integrator.domain.errors import IntegratorError, Refused, Unavailable
 
 DRAIN_SECONDS = 12.0
 """A process drains within ten seconds; then it is killed, which costs no data."""
+MUST_NOT_GO_ON = 3
+"""Exit code of a process that a rule or a broken proof stops: starting it again would be wrong."""
 _LONGEST_PAUSE = 5.0
+_TRIES = 5
 _HEALTHY_SECONDS = 10.0
 
 
@@ -35,6 +39,8 @@ class Child:
     log: Path
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
+    ended: int | None = None
+    """The exit code of a child that must not go on."""
     stopping: bool = field(default=False)
 
     @property
@@ -70,9 +76,14 @@ class Supervisor:
                 with contextlib.suppress(asyncio.CancelledError):
                     await watch
 
-    def failing(self) -> str | None:
-        """Return the role of a child that keeps ending (five times in a row), else `None`."""
-        return next((child.role for child in self.children.values() if child.restarts >= 5), None)
+    def failure(self) -> IntegratorError | None:
+        """Return why the installation cannot run: a child that must not go on, or one that keeps ending."""
+        for child in self.children.values():
+            if child.ended == MUST_NOT_GO_ON:
+                return Refused("process", f"The process {child.role} must not go on. {last_words(child.log)}")
+            if child.restarts >= _TRIES:
+                return Unavailable("process", f"The process {child.role} keeps ending. {last_words(child.log)}")
+        return None
 
     async def _spawn(self, child: Child) -> None:
         with child.log.open("ab") as log:
@@ -89,6 +100,9 @@ class Supervisor:
             begun = loop.time()
             code = await child.process.wait()
             if child.stopping:
+                return
+            if code == MUST_NOT_GO_ON:
+                child.ended = code
                 return
             child.restarts = 0 if loop.time() - begun > _HEALTHY_SECONDS else child.restarts + 1
             self._log.warning("process-restarted", process=child.role, code=code)
@@ -123,3 +137,15 @@ async def until_told(stop: asyncio.Event) -> None:
     while await reader.read(1024):
         pass
     stop.set()
+
+
+def last_words(log: Path) -> str:
+    """Return what a process said last of why it ended, for people, and where its log is."""
+    said = ""
+    with contextlib.suppress(OSError):
+        for line in log.read_bytes()[-64 * 1024 :].splitlines():
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if event.get("event") == "process-failed":
+                    said = f"{event.get('code')}: {event.get('detail')} "
+    return f"{said}(log: {log})"
