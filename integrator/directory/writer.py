@@ -160,7 +160,7 @@ class DirectoryWriter:
         try:
             async with asyncio.timeout(COPY_SECONDS):
                 # A copy of a topic that was made anew is far ahead, until the feeder has thrown it away.
-                while self._copy.incarnation() != self._incarnation:
+                while self._copy.incarnation() != self._incarnation:  # noqa: ASYNC110  another process writes it
                     await asyncio.sleep(TICK_SECONDS)
                 await self._copy.wait_for(self._end)
         except TimeoutError:
