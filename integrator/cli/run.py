@@ -93,7 +93,10 @@ def status(data: Data = _HERE, as_json: AsJson = False) -> None:
     for lag in found["lag"]:
         table.add_row(lag["stream"], str(lag["records"]))
     console.print(table)
-    logs = Table("log", "entries", "root")
+    logs = Table()
+    logs.add_column("log", overflow="fold")
+    logs.add_column("entries", justify="right")
+    logs.add_column("root", overflow="fold")
     for log in found["ledger"]:
         logs.add_row(log["origin"], str(log["size"]), log["root"])
     console.print(logs)
