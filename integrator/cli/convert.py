@@ -26,6 +26,7 @@ Rejects = Annotated[Path, typer.Option("--rejects", help="Where rejected parts g
 def convert(
     kind: Kind,
     file: File,
+    *,
     out: Out,
     rejects: Rejects,
     as_json: AsJson = False,

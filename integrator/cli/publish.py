@@ -49,6 +49,8 @@ ReceiptSeconds = Annotated[
 class Run:
     """How far a run is. Lines count from 1."""
 
+    file: Path
+    checkpoint: Path | None
     first_line: int
     last_line: int = 0
     """The last line of which it and all before are durable."""
@@ -83,6 +85,7 @@ class Run:
 def publish(  # noqa: PLR0913  one argument for each option
     file: File,
     source: Source,
+    *,
     data: reach.Data = reach.HERE,
     bootstrap: reach.Bootstrap = None,
     api: reach.Api = None,
@@ -94,30 +97,28 @@ def publish(  # noqa: PLR0913  one argument for each option
     receipt_seconds: ReceiptSeconds = 60.0,
     as_json: reach.AsJson = False,
 ) -> None:
-    """Publish a file of events. Exit code 1 when an event is wrong or refused, 2 when it is not known how far it got."""
+    """Publish a file of events. Exit code 1: an event is wrong or refused; 2: it is not known how far it got."""
     ways = reach.Ways(data, bootstrap=bootstrap, api=api, password_file=password_file, authorities=ca_file)
     reached = ways.reach(topics.source_principal(source))
     if not file.is_file():
         raise Invalid("file-missing", f"There is no file {file}.")
-    run = Run(max(from_line, _resumed(checkpoint, file)))
+    run = Run(file, checkpoint, max(from_line, _resumed(checkpoint, file)))
     owner = RegistryOwner(reached.connection, source, api=reached.api)
     begun = time.monotonic()
     try:
         wait = receipt_seconds if wait_receipts else None
         with _progress(file) as bar:
-            asyncio.run(_publish(owner, file, run, checkpoint=checkpoint, bar=bar, wait=wait))
+            asyncio.run(_publish(owner, run, bar=bar, wait=wait))
     except IntegratorError:
         sys.stderr.write(f"Published up to line {run.last_line}; go on with --from-line {run.last_line + 1}.\n")
         raise
     finally:
         run.seconds = time.monotonic() - begun
-        _note(checkpoint, file, run)
+        _note(run)
     _print(run, receipts=wait_receipts, as_json=as_json)
 
 
-async def _publish(
-    owner: RegistryOwner, file: Path, run: Run, *, checkpoint: Path | None, bar: Progress, wait: float | None
-) -> None:
+async def _publish(owner: RegistryOwner, run: Run, *, bar: Progress, wait: float | None) -> None:
     noted = time.monotonic()
 
     def progress(published: Published) -> None:
@@ -129,13 +130,13 @@ async def _publish(
         bar.update(bar.task_ids[0], completed=run.bytes)
         if (now := time.monotonic()) - noted >= _CHECKPOINT_SECONDS:
             noted = now
-            _note(checkpoint, file, run)
+            _note(run)
 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(owner)
         # Before the first event: a receipt that came earlier than its reader would never be read.
         receipts = await stack.enter_async_context(owner.receipts()) if wait is not None else None
-        await owner.publish_many(_messages(file, run), progress=progress)
+        await owner.publish_many(_messages(run), progress=progress)
         if receipts is not None and wait is not None:
             bar.update(bar.task_ids[0], description="Waiting for receipts")
             with suppress(TimeoutError):
@@ -143,10 +144,10 @@ async def _publish(
                     await _settle(run, receipts)
 
 
-def _messages(file: Path, run: Run) -> Iterator[SourceMessage]:
+def _messages(run: Run) -> Iterator[SourceMessage]:
     """Read the events from the first line on. Raises `Invalid` (`event-line`)."""
     end = 0
-    with file.open("rb") as lines:
+    with run.file.open("rb") as lines:
         for number, raw in enumerate(lines, 1):
             end += len(raw)
             if number < run.first_line or not raw.strip():
@@ -191,15 +192,16 @@ def _resumed(checkpoint: Path | None, file: Path) -> int:
     return line + 1
 
 
-def _note(checkpoint: Path | None, file: Path, run: Run) -> None:
-    if checkpoint is None or run.last_line == 0:
+def _note(run: Run) -> None:
+    """Write how far the run is, whole or not at all."""
+    if run.checkpoint is None or run.last_line == 0:
         return
-    part = checkpoint.with_name(f"{checkpoint.name}.part")
+    part = run.checkpoint.with_name(f"{run.checkpoint.name}.part")
     with part.open("w", encoding="utf-8") as out:
-        out.write(json.dumps({"file": file.name, "line": run.last_line}) + "\n")
+        out.write(json.dumps({"file": run.file.name, "line": run.last_line}) + "\n")
         out.flush()
         os.fsync(out.fileno())
-    part.replace(checkpoint)
+    part.replace(run.checkpoint)
 
 
 @contextmanager

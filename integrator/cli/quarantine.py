@@ -65,7 +65,6 @@ def show(
     name: Name,
     data: reach.Data = reach.HERE,
     yes: Yes = False,
-    as_json: reach.AsJson = False,
 ) -> None:
     """Show one quarantined record as it came, after a warning that must be agreed to."""
     sys.stderr.write(_WARNING + "\n")
@@ -73,12 +72,8 @@ def show(
         raise typer.Exit(1)
     record = asyncio.run(show_quarantined(_connection(data), name))
     members = _members(record.quarantined) | _raw(record)
-    if as_json:
-        sys.stdout.write(json.dumps(members) + "\n")
-        return
-    for member, value in members.items():
-        # `ascii`, because a terminal obeys what a hostile record may hold.
-        sys.stdout.write(f"{member}: {ascii(value) if isinstance(value, dict | list) else value}\n")
+    # In base64 it cannot command the terminal, whatever a hostile source sent.
+    sys.stdout.write(json.dumps(members, indent=2) + "\n")
 
 
 def _connection(data: reach.Data) -> Connection:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 import sys
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ Most = Annotated[int | None, typer.Option("--max", min=1, help="End after so man
 def subscribe(  # noqa: PLR0913  one argument for each option
     stream: Stream,
     purpose: Purpose,
+    *,
     agency: AgencyName,
     data: reach.Data = reach.HERE,
     bootstrap: reach.Bootstrap = None,
@@ -62,20 +64,28 @@ def subscribe(  # noqa: PLR0913  one argument for each option
         group = f"look-{secrets.token_hex(6)}"
     printer = _Printer(as_json=as_json)
     try:
-        asyncio.run(_receive(reached, stream, purpose, group=group, most=most, printer=printer))
+        asyncio.run(_receive(reached, _Wanted(stream, purpose, group, most), printer))
     except KeyboardInterrupt:
         sys.stderr.write(f"Received {printer.many} events.\n")
 
 
-async def _receive(
-    reached: reach.Reach, stream: str, purpose: str, *, group: str, most: int | None, printer: _Printer
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What somebody asked to see."""
+
+    stream: str
+    purpose: str
+    group: str
+    most: int | None
+
+
+async def _receive(reached: reach.Reach, wanted: _Wanted, printer: _Printer) -> None:
     token = reached.token.get_secret_value()
     async with Agency.connect(reached.connection, api=reached.api, token=token) as agency:
-        async for event in agency.subscribe(stream, purpose=purpose, group=group):
+        async for event in agency.subscribe(wanted.stream, purpose=wanted.purpose, group=wanted.group):
             async with event:
                 printer.show(event)
-            if printer.many == most:
+            if printer.many == wanted.most:
                 return
 
 
