@@ -12,7 +12,7 @@ from typing import cast
 import typer
 from rich.console import Console
 
-from integrator.cli import demo, disclosures, kafka, run, topics
+from integrator.cli import convert, demo, disclosures, kafka, publish, quarantine, run, subscribe, topics
 from integrator.domain.errors import Busy, IntegratorError, Unavailable
 
 app = typer.Typer(
@@ -25,7 +25,11 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(run.run)
 app.command()(run.status)
+app.command()(convert.convert)
+app.command()(publish.publish)
+app.command()(subscribe.subscribe)
 app.command()(disclosures.disclosures)
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(topics.app, name="topics")
 app.add_typer(kafka.app, name="kafka")
 
