@@ -44,7 +44,7 @@ def _consumer(connection: Connection, *, isolation: str = "read_committed", grou
     )
 
 
-async def _assign(consumer: Any, topic: str) -> list[TopicPartition]:
+async def _assign(consumer: Any, topic: str, *, in_group: bool = False) -> list[TopicPartition]:
     """Assign all partitions of `topic` and return them. Raises `Refused` (`kafka-no-topic`)."""
     # A consumer that is given a topic which does not exist asks for it without end and says nothing.
     if topic not in await consumer.topics():
@@ -55,6 +55,10 @@ async def _assign(consumer: Any, topic: str) -> list[TopicPartition]:
     first = TopicPartition(topic, 0)
     consumer.assign([first])
     await consumer.beginning_offsets([first])
+    if in_group:
+        # aiokafka's coordination task ends for good (an AssertionError in its log) when the assignment changes while it
+        # still looks for the group's coordinator; once this is answered it knows.
+        await consumer.committed(first)
     found = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
     consumer.assign(found)
     return found
@@ -259,7 +263,7 @@ class KafkaRequests:
         self._consumer = consumer = await start(made, self._connection)
         with translated("Finding the requests to the directory"):
             async with asyncio.timeout(START_SECONDS):
-                assigned = await _assign(consumer, self._topic)
+                assigned = await _assign(consumer, self._topic, in_group=True)
                 first: dict[TopicPartition, int] = await consumer.beginning_offsets(assigned)
                 end: dict[TopicPartition, int] = await consumer.end_offsets(assigned)
                 for partition in assigned:
