@@ -36,6 +36,9 @@ def translated(what: str) -> Generator[None]:
     except sqlite3.ProgrammingError:
         # A mistake in the caller's code, such as using what is closed: it says nothing about the file.
         raise
+    except sqlite3.IntegrityError as error:
+        message = f"what was to be written is already in the {what}, which must never happen: {error}"
+        raise Tampered(f"{what}-repeated", message) from error
     except sqlite3.OperationalError as error:
         # Errors that the driver itself raises carry no code; then only the message tells.
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF:
@@ -53,3 +56,8 @@ def translated(what: str) -> Generator[None]:
                 raise Unavailable(f"{what}-store", f"the store of the {what} failed: {error}") from error
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise Tampered(f"{what}-damaged", f"the file of the {what} is damaged: {error}") from error
+
+
+def is_new(connection: sqlite3.Connection) -> bool:
+    """Say whether a database holds nothing yet: somebody else's file must not get our tables."""
+    return connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0

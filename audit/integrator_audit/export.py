@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ TileSource = Callable[[int, int], TileRow | None]
 def export_log(directory: Path, *, head: Head, vkey: str, tile: TileSource) -> None:
     """Bring `directory` up to `head`: new full tiles once, the partial ones of this size, then the checkpoint.
 
+    Partial tiles go when their full tile is there; a client then takes them out of it.
+
     Raises `Tampered` when the directory holds a later or another history, `Refused` when it holds another log,
     `Unavailable` when a file cannot be written.
     """
@@ -31,7 +34,8 @@ def export_log(directory: Path, *, head: Head, vkey: str, tile: TileSource) -> N
         published = _published(directory, vkey)
         if published is not None:
             _check_extends(published, head, tile)
-        for name in _names(published.size if published else 0, head.size):
+        names = _names(published.size if published else 0, head.size)
+        for name in names:
             row = tile(name.level, name.index)
             if row is None or row.width < name.width:
                 raise Tampered("tile-missing", f"{name.path} is missing from the file; run fsck")
@@ -39,6 +43,11 @@ def export_log(directory: Path, *, head: Head, vkey: str, tile: TileSource) -> N
             if not target.exists():
                 _write(target, row.data if row.width == name.width else prefix(name, row.data))
         _write(directory / "checkpoint", head.note)
+        # SPEC tlog-tiles: "MAY delete any partial tile once the corresponding full tile is […] available". Without that
+        # an export each second would fill a disk. Partial tiles left by a crash just here do no harm.
+        for name in names:
+            if name == name.full:
+                shutil.rmtree(directory / f"{name.path}.p", ignore_errors=True)
     except OSError as error:
         raise Unavailable("export", f"a file of the export cannot be read or written: {error.strerror}") from error
 

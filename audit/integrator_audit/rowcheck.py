@@ -26,6 +26,7 @@ from integrator_audit.parts import (
     read_part,
 )
 from integrator_audit.reader import decrypt, entry_cipher
+from integrator_audit.sqlite import INDEXED
 from integrator_audit.store import EntryRow, entry_seal, subject_seal
 from integrator_audit.vault import Vault
 
@@ -68,15 +69,16 @@ class RowCheck:
 
     def check_commitments(self, start: int, leaves: Sequence[bytes]) -> None:
         """Check that the index of commitments leads to each of these entries; empty leaves are passed over."""
-        committed = [leaf[1:] for leaf in leaves if leaf]
+        committed = [leaf[1 : 1 + INDEXED] for leaf in leaves if leaf]
         marks = ",".join("?" * len(committed))
         query = f"SELECT c, idx FROM commitment WHERE c IN ({marks})"  # noqa: S608  only marks
         found = dict(self._connection.execute(query, committed).fetchall())
         for index, leaf in enumerate(leaves, start):
-            if leaf and leaf[1:] not in found:
+            key = leaf[1 : 1 + INDEXED]
+            if leaf and key not in found:
                 self._findings.add("index-wrong", f"commitment of entry {index}", "the index of commitments lacks it")
-            elif leaf and found[leaf[1:]] != index:
-                message = f"it is indexed as entry {found[leaf[1:]]}: two entries commit to the same, or a row is wrong"
+            elif leaf and found[key] != index:
+                message = f"it is indexed as entry {found[key]}: two entries commit to the same, or a row is wrong"
                 self._findings.add("index-wrong", f"commitment of entry {index}", message)
 
     def _check_row(self, row: EntryRow, number: int | None, person_seal: object) -> None:

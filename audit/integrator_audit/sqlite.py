@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from integrator_audit.database import connect, translated
+from integrator_audit.database import connect, is_new, translated
 from integrator_audit.errors import Refused, Tampered
 from integrator_audit.frontier import TileRow
 from integrator_audit.store import Batch, EntryRow, Head, Identity, SetAside, subject_seal
@@ -19,6 +19,8 @@ from integrator_audit.store import Batch, EntryRow, Head, Identity, SetAside, su
 FORMAT = 1
 APPLICATION_ID = 0x64696C31  # "dil1"
 MAX_CACHED = 65_536
+INDEXED = 16
+"""Bytes of a commitment that are unique per log: enough that only a repeated one collides, and half the index."""
 
 SCHEMA = """
 CREATE TABLE identity (origin TEXT NOT NULL, vkey TEXT NOT NULL);
@@ -57,7 +59,7 @@ class SqliteStore:
             store = cls(connection)
             connection.execute("BEGIN IMMEDIATE")
             with store._ending_transaction():
-                if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                if is_new(connection):
                     for statement in SCHEMA.split(";"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -111,7 +113,10 @@ class SqliteStore:
                     ],
                 )
                 # Rows of the two indexes in key order: neighbouring pages are touched once.
-                executemany("INSERT INTO commitment VALUES (?, ?)", sorted((row[8], row[0]) for row in batch.entries))
+                executemany(
+                    "INSERT INTO commitment VALUES (?, ?)",
+                    sorted((row.commitment[:INDEXED], row.number) for row in batch.entries),
+                )
                 executemany(
                     "INSERT INTO by_subject VALUES (?, ?)",
                     sorted((numbers[row.subject], row.number) for row in batch.entries if row.subject),

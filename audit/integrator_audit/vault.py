@@ -20,7 +20,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from integrator_audit.database import connect, translated
+from integrator_audit.database import connect, is_new, translated
 from integrator_audit.errors import Invalid, Refused, Tampered
 
 GENERATION = 1
@@ -181,7 +181,7 @@ class Vault:
 
     def _create_if_absent(self) -> None:
         with self._transaction():
-            if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            if is_new(self._connection):
                 for statement in _SCHEMA.split(";"):
                     self._connection.execute(statement)
                 probe = self._wrap(_PROBE, b"", bytes(KEY_SIZE), os.urandom(NONCE_SIZE))

@@ -169,9 +169,12 @@ def test_a_file_that_is_no_ledger_is_refused(place: Place) -> None:
     place.ledger_file.unlink()
     with sqlite3.connect(place.ledger_file) as connection:
         connection.execute("CREATE TABLE other (x)")
-        connection.execute("PRAGMA user_version=1")
     with pytest.raises(Refused):
         place.ledger()
+    with pytest.raises(Refused):
+        Vault.open(place.ledger_file, GENERATION_KEY)
+    with sqlite3.connect(place.ledger_file) as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("other",)]
 
 
 def test_a_directory_that_does_not_exist_is_one_clear_message(tmp_path: Path, place: Place) -> None:
@@ -307,6 +310,19 @@ def test_a_body_does_not_open_in_another_place(log: Place) -> None:
     connection.close()
     with pytest.raises(Tampered, match=f"part S of entry {second}"):
         log.reader().opening(second)
+
+
+def test_the_same_commitment_never_enters_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = place.ledger()
+    ledger.append([entry(1)])
+    monkeypatch.setattr(os, "urandom", bytes)
+    ledger.append([entry(1)])
+    with pytest.raises(Tampered) as caught:
+        ledger.append([entry(1)])
+    assert caught.value.code == "ledger-repeated"
+    ledger.close()
+    monkeypatch.undo()
+    assert place.ledger().size == 2
 
 
 def test_a_subject_gets_one_key_and_one_number_over_many_batches(place: Place) -> None:

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from audit_samples import Place, signer
+
+README = Path(__file__).parents[3] / "audit" / "README.md"
+
+
+def test_the_examples_of_the_readme_run(
+    filled: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader = filled.reader()
+    reader.export(tmp_path / "exported")
+    (tmp_path / "s0.vkey").write_text(signer().vkey + "\n")
+    (tmp_path / "opening.json").write_text(json.dumps(reader.opening(5)))
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(examples) == 2
+    for example, said in zip(examples, ("True 785 ()", "sample.a/v1"), strict=True):
+        exec(compile(example, str(README), "exec"), {})
+        assert said in capsys.readouterr().out
