@@ -23,7 +23,7 @@ from integrator.demo.screen import TerminalScreen, further, line, summary
 from integrator.demo.stage import open_stage, prepare
 
 _PAUSE_SECONDS = 0.25
-_LINE_EVERY = 20
+_LINE_SECONDS = 3.0
 
 
 def demo(  # noqa: PLR0913, PLR0917  the options of the command
@@ -70,7 +70,7 @@ async def _perform(  # noqa: PLR0913  the options of the command
             play = Play(stage, population, screen)
             screen.watched = play.watched
             try:
-                if await _unless(stopped, play.run(background=changes)):
+                if await _unless(stopped, _play(play, screen, changes)):
                     document = await report(play, started=started)
                     if as_json:
                         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
@@ -86,16 +86,27 @@ async def _perform(  # noqa: PLR0913  the options of the command
     screen.say(f"Stopped. The files remain in {directory}.")
 
 
+async def _watch(play: Play, screen: TerminalScreen) -> None:
+    """Say every few seconds how far it is."""
+    while True:
+        await asyncio.sleep(_LINE_SECONDS)
+        screen.say(await line(play))
+
+
+async def _play(play: Play, screen: TerminalScreen, changes: int) -> None:
+    """Play all acts, saying how far it is beside them."""
+    watching = asyncio.create_task(_watch(play, screen), name="watch")
+    try:
+        await play.run(background=changes)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
 async def _go_on(play: Play, screen: TerminalScreen) -> None:
-    published = 0
-
-    def each() -> None:
-        nonlocal published
-        published += 1
-        if published % _LINE_EVERY == 0:
-            screen.say(line(play, published=published))
-
-    await play.go_on(pause=_PAUSE_SECONDS, each=each)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(play.go_on(pause=_PAUSE_SECONDS), name="background")
+        tasks.create_task(_watch(play, screen), name="watch")
 
 
 async def _unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -83,6 +83,8 @@ class Play:
         self._spared = frozenset(person.number for person in scripted)
         self.watched: set[str] = set(self._spared)
         self.recipients = Recipients(stage, self.watched, self._hear)
+        self.published = 0
+        """Events that sources published so far."""
         self._owners: dict[str, RegistryOwner] = {}
         self.readers = readers_of(stage.installation)
         self.positions: dict[str, int] = {}
@@ -106,13 +108,11 @@ class Play:
             await self._publish(self.population.indications(INDICATIONS_EACH))
             await self.settled()
 
-    async def go_on(self, *, pause: float, each: Callable[[], None]) -> None:
-        """Publish one background change every `pause` seconds until cancelled; `each` is called after it."""
+    async def go_on(self, *, pause: float) -> None:
+        """Publish one background change every `pause` seconds until cancelled."""
         async with self._sources():
             for change in self.population.background(sparing=self._watched_so_far()):
                 await self._publish((change,), shown=False)
-                self.check()
-                each()
                 await asyncio.sleep(pause)
 
     async def close(self) -> None:
@@ -250,6 +250,7 @@ class Play:
 
     async def _send(self, batch: Sequence[SourceMessage], *, shown: bool) -> None:
         await self._owners[split_stream(batch[0].stream)[0]].publish_many(batch)
+        self.published += len(batch)
         if shown:
             for message in batch:
                 self.screen.published(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 from integrator.demo.play import Play, Screen
 from integrator.demo.report import Document
 from integrator.demo.scenarios import Right
+from integrator.domain.decision import UNIDENTIFIED
 from integrator.domain.errors import Refused
 from integrator.recording.logs import LedgerFiles
 from integrator.sdk.delivered import Delivered
@@ -66,7 +68,7 @@ def summary(document: Document) -> list[Table]:
                 reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(withheld.items()))
                 flow.add_row(agency, purpose, stream, str(number), reasons)
     logs = Table(title="The ledger", title_justify="left")
-    logs.add_column("log")
+    logs.add_column("log", overflow="fold")
     logs.add_column("entries", justify="right")
     logs.add_column("root", overflow="fold")
     for log in (*document["ledger"]["subjects"], document["ledger"]["institution"]):
@@ -74,12 +76,20 @@ def summary(document: Document) -> list[Table]:
     return [flow, logs]
 
 
-def line(play: Play, *, published: int) -> str:
-    """Return one line on how it goes on: events, deliveries, ledger."""
+async def line(play: Play) -> str:
+    """Return one line on how far it is: what was delivered, what was withheld and why, the head of the ledger."""
     delivered = sum(notes.received for notes in play.recipients.notes.values())
+    withheld: Counter[str] = Counter()
+    for (_, _, reason), number in (await play.accounts()).counts.items():
+        if reason != UNIDENTIFIED:
+            withheld[reason] += number
+    reasons = ", ".join(f"{reason} {number}" for reason, number in withheld.most_common())
     reader = play.readers.latest("s0")
     root = base64.b64encode(reader.root).decode()
-    return f"{published} background changes, {delivered} deliveries, {reader.size} ledger entries, head {root[:16]}…"
+    return (
+        f"{play.published} published, [green]{delivered} delivered[/], [yellow]{withheld.total()} withheld[/] "
+        f"({reasons or 'none'}); ledger: {reader.size} entries, head {root[:16]}…"
+    )
 
 
 def further(play: Play) -> str:
