@@ -29,8 +29,10 @@ from integrator.http.ports import Directories, Refusals, Watch, Writer
 
 VERSION: Final = "1.0.0"
 """Version of the API, after semantic versioning; not that of the software."""
-MAX_BODY: Final = 16 * 1024 * 1024
-"""Bytes. The largest bodies are the documents of an `integrator apply`."""
+MAX_BODY: Final = 256 * 1024
+"""Bytes, for everybody."""
+MAX_STATEMENT: Final = 32 * 1024 * 1024
+"""Bytes of an operator's statement: a million people to inscribe fit in."""
 CONTACT: Final = {
     "name": "The operator of this installation",
     "url": "https://integrator.example/contact",
@@ -61,7 +63,11 @@ class _Application(FastAPI):
     """A FastAPI whose outermost layer is ours, outside everything that the framework adds."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Headers(super().build_middleware_stack(), version=VERSION, limit=MAX_BODY)
+        return Headers(
+            super().build_middleware_stack(),
+            version=VERSION,
+            limits=[("/v1/directory/", MAX_STATEMENT), ("", MAX_BODY)],
+        )
 
 
 def create_app(ports: Ports, *, lifespan: Lifespan | None = None) -> FastAPI:
@@ -72,7 +78,6 @@ def create_app(ports: Ports, *, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         telemetry=SILENT,
-        max_body_size=MAX_BODY,
         lifespan=lifespan,
         middleware=[Middleware(Crashes)],
     )
@@ -99,7 +104,6 @@ def create_api(ports: Ports) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         telemetry=SILENT,
-        max_body_size=MAX_BODY,
         separate_input_output_schemas=False,
         generate_unique_id_function=_operation_id,
         middleware=[Middleware(Crashes)],

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import secrets
 import traceback
+from collections.abc import Sequence
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from integrator import telemetry
@@ -30,12 +32,12 @@ _log = telemetry.log("http")
 
 
 class Headers:
-    """Wrap a whole application; `limit` is the largest body in bytes that it will be given."""
+    """Wrap a whole application. `limits` are the largest bodies in bytes by prefix of the path; the first counts."""
 
-    def __init__(self, app: ASGIApp, *, version: str, limit: int) -> None:
+    def __init__(self, app: ASGIApp, *, version: str, limits: Sequence[tuple[str, int]]) -> None:
         self._app = app
         self._version = (b"api-version", version.encode())
-        self._limit = limit
+        self._limits = tuple(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,13 +52,24 @@ class Headers:
                 message = {**message, "body": b""}
             await send(message)
 
+        given = 0
+
+        async def within_limit() -> Message:
+            nonlocal given
+            message = await receive()
+            given += len(message.get("body", b""))
+            if given > limit:
+                raise HTTPException(413)  # inside the application, whose handlers give it its shape
+            return message
+
         inner = {**scope, "method": "GET"} if head else scope
-        if _declared_length(scope) > self._limit:
+        limit = next(size for prefix, size in self._limits if scope["path"].startswith(prefix))
+        if _declared_length(scope) > limit:
             # Starlette would answer in text/plain, past every handler.
-            answer = problem(413, "too-large", f"A body may have at most {self._limit} bytes.")
+            answer = problem(413, "too-large", f"A body may have at most {limit} bytes.")
             await answer(inner, receive, out)
             return
-        await self._app(inner, receive, out)
+        await self._app(inner, within_limit, out)
 
     def _complete(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         present = {name.lower() for name, _ in headers}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, cast
@@ -33,6 +34,7 @@ from integrator.sdk.receipts import Receipts
 from integrator.sdk.values import broken_path, value_at
 
 IN_FLIGHT: Final = 2000
+CANCEL_SECONDS: Final = 5.0
 WRITE_SECONDS: Final = 60.0
 """How long one record may wait for the broker's acknowledgement, a restart of the broker included."""
 
@@ -206,7 +208,7 @@ class RegistryOwner:
     ) -> Tally:
         """Publish events in their order and return how many; `progress` hears of each, in order, once it is durable.
 
-        Stops at the first that fails, after settling all before it. Raises as `publish` does.
+        Stops at the first that fails, and when cancelled, after settling all before it. Raises as `publish` does.
         """
         tally = Tally()
         waiting: deque[_Waiting] = deque()
@@ -229,6 +231,12 @@ class RegistryOwner:
             # What was sent before the event that is wrong is good, and its owner wants to know how far that is.
             if self._broken is None:
                 await settle(0)
+            raise
+        except asyncio.CancelledError:
+            # What was sent is in the broker or soon will be: say so, as far as a moment's wait can tell.
+            with suppress(IntegratorError, TimeoutError):
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await settle(0)
             raise
         await settle(0)
         return tally

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
-from integrator.domain.errors import Refused, Tampered, Unavailable
+from integrator.domain.errors import IntegratorError, Refused, Tampered, Unavailable
 from integrator.encoding import decode, unframe
 from integrator.kafka.connection import Connection, start, stop
 from integrator.kafka.failures import FOREIGN, translate, translated
@@ -63,6 +63,8 @@ class Reading:
         self._raises = raises
         self._books = _Books(Acknowledgements(), Sequences())
         self._settled = asyncio.Event()
+        self._failed: IntegratorError | None = None
+        """What went wrong while the group shared its partitions: the client only logs that."""
         self._committed_at = 0.0
         self._consumer: Any = AIOKafkaConsumer(
             **connection.aiokafka(),
@@ -82,6 +84,8 @@ class Reading:
             while True:
                 with translated(doing):
                     found = await self._consumer.getmany(timeout_ms=_FETCH_MS, max_records=_LIMIT)
+                if self._failed is not None:
+                    raise self._failed
                 if self._settled.is_set():
                     for record in (record for records in found.values() for record in records):
                         books = self._books
@@ -100,22 +104,35 @@ class Reading:
     async def unsettle(self) -> None:
         """The group is about to share its partitions anew: make durable what is acknowledged, hand out nothing."""
         self._settled.clear()
-        await self._commit()
+        try:
+            await self._commit()
+        except IntegratorError as error:
+            self._failed = error
 
     async def settle(self, assigned: list[TopicPartition]) -> None:
         """Read on from what is acknowledged, with new books."""
-        positions: dict[TopicPartition, int] = {}
-        for partition in assigned:
-            committed = cast("int | None", await self._consumer.committed(partition))
-            if committed is not None:
-                positions[partition] = committed
-        if fresh := [partition for partition in assigned if partition not in positions]:
-            positions |= cast("dict[TopicPartition, int]", await self._consumer.beginning_offsets(fresh))
+        try:
+            positions = await self._acknowledged(assigned)
+        except FOREIGN as error:
+            self._failed = translate(error, f"Finding what is acknowledged in {self._subscribed.topic}")
+            return
         # No await from here: a record fetched before is never handed out after.
         for partition, offset in positions.items():
             self._consumer.seek(partition, offset)
         self._books = _Books(Acknowledgements(), Sequences())
         self._settled.set()
+
+    async def _acknowledged(self, assigned: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where to read on: what the group has acknowledged, else the oldest event that is kept."""
+        positions: dict[TopicPartition, int] = {}
+        for partition in assigned:
+            committed = cast("int | None", await self._consumer.committed(partition))
+            if committed is not None:
+                positions[partition] = committed
+        fresh = [partition for partition in assigned if partition not in positions]
+        if fresh:
+            positions |= cast("dict[TopicPartition, int]", await self._consumer.beginning_offsets(fresh))
+        return positions
 
     async def _delivered(self, record: Any, books: _Books) -> Delivered:
         envelope = Envelope.read(tuple(record.headers))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from integrator.http.app import MAX_BODY, create_app
+from integrator.http.app import MAX_BODY, MAX_STATEMENT, create_app
 from integrator.http.headers import SECURITY
 
 ASKED = {"stream": "demo/grant", "purpose": "aow"}
@@ -87,21 +87,39 @@ def test_a_body_that_is_no_json_is_400_and_not_echoed(client: TestClient) -> Non
     assert "999990019" not in answer.text
 
 
-def test_a_body_that_is_too_large_is_refused_as_a_problem_before_it_is_read(client: TestClient) -> None:
-    answer = client.post("/v1/subscriptions", content=b"", headers={"Content-Length": str(MAX_BODY + 1)})
+LIMITS = [("/v1/subscriptions", MAX_BODY), ("/v1/directory/plan", MAX_STATEMENT), ("/subjects/x", MAX_BODY)]
+
+
+@pytest.mark.parametrize(("path", "limit"), LIMITS)
+def test_a_body_that_is_too_large_is_refused_as_a_problem_before_it_is_read(
+    client: TestClient, path: str, limit: int
+) -> None:
+    answer = client.post(path, content=b"", headers={"Content-Length": str(limit + 1)})
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_large_body_without_a_declared_length_is_refused_as_well(client: TestClient) -> None:
+@pytest.mark.parametrize(("path", "limit"), LIMITS)
+def test_a_large_body_without_a_declared_length_is_refused_as_well(client: TestClient, path: str, limit: int) -> None:
+    given = 0
+
     def chunks() -> Iterator[bytes]:
-        for _ in range(MAX_BODY // 65536 + 2):
+        nonlocal given
+        for _ in range(limit // 65536 + 2):
+            given += 65536
             yield b" " * 65536
 
-    headers = bearer("svb-aow") | {"Content-Type": "application/json"}
-    answer = client.post("/v1/subscriptions", content=chunks(), headers=headers)
+    headers = bearer("operator" if "directory" in path else "svb-aow") | {"Content-Type": "application/json"}
+    answer = client.post(path, content=chunks(), headers=headers)
     assert answer.status_code == 413
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert "json" in answer.headers["content-type"]
+
+
+def test_a_statement_may_be_larger_than_anything_else(client: TestClient) -> None:
+    headers = bearer("operator") | {"Content-Type": "application/json"}
+    padded = b'{"documents": []' + b" " * (MAX_BODY * 2) + b"}"
+    answer = client.post("/v1/directory/plan", content=padded, headers=headers)
+    assert answer.json()["code"] == "request-invalid"
 
 
 def test_the_document_can_be_read_by_anybody(client: TestClient) -> None:
