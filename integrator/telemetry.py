@@ -34,6 +34,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "process-ready": "A process of the installation does its work.",
     "process-restarted": "A process ended by itself and was started again.",
     "process-stopped": "A process drained and ended because it was told to.",
+    "request-failed": "A request over HTTP ended in an error of ours; the answer names the incident.",
 }
 
 SPANS: Final[dict[str, str]] = {
