@@ -5,6 +5,8 @@
 - `/associations/…` is exactly 404: Confluent's newest clients ask there first, and any other refusal stops them.
 - Queries that are not known are ignored, and come as `False`, `false` or `-1`.
 
+LIMIT: no schema has a `guid` (record headers are not used to name schemas), and nothing answers below `/compatibility`.
+
 Source of paths, members and error numbers: Confluent Schema Registry API reference, and what five clients were seen
 to ask.
 """

@@ -5,6 +5,9 @@
 - At most `in_flight` records wait for the broker; then `publish` waits too: memory stays flat under a stalled broker.
 - After a failed write nothing more is sent: what comes later must not overtake what was lost. Open the owner anew and
   go on after the last record that was acknowledged.
+
+LIMIT: the whole record is published. Leaving out what no authorisation names needs a schema of the source in which
+those fields may be absent, and a new version of it whenever an authorisation changes.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
