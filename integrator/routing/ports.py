@@ -87,8 +87,8 @@ class LaneProducer(Protocol):
 
     When `start` returns, every earlier owner of the id is fenced and its transaction ended. No partition is written
     before it is known to hold no open leftovers of earlier transactions. When `commit` returns, all of the outbox is
-    visible to committed readers; when it raises, either all of it is or nothing ever will be, and the lane's state
-    tells which. After any exception the producer MUST be closed and never used again. Both raise `Fenced`.
+    visible to committed readers within moments; when it raises, either all of it will be or nothing ever, and the
+    state that is read after the next `start` tells which. After any exception the producer MUST be closed and never used again. Both raise `Fenced`.
     """
 
     async def start(self) -> None: ...

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 
 from integrator.domain import topics
+from integrator.domain.errors import Refused
 from integrator.kafka.access import lanes_access, plan_access
 from integrator.kafka.access_apply import apply_access, read_access
 from integrator.kafka.connection import Connection
@@ -61,15 +62,24 @@ class Mill:
         specs = internal_topics(line.LANES)
         for stream in line.STREAMS:
             source, name = stream.split("/")
-            specs.append(
-                stream_topic(source, name, partitions=line.PARTITIONS, state="none", retention_ms=86_400_000)
-            )
+            specs.append(stream_topic(source, name, partitions=line.PARTITIONS, state="none", retention_ms=86_400_000))
         specs += [lane_written_topic(name, line.LANES, retention_ms=86_400_000) for name in line.AGENCY_TOPICS]
         specs.append(lane_written_topic(topics.receipts_topic(line.SOURCE), line.LANES, retention_ms=86_400_000))
         await reconcile_topics(admin, specs)
         spec = lanes_access([line.SOURCE])
         plan = plan_access([spec], await read_access(admin))
         await apply_access(admin, plan, {spec.principal: self.password})
+        async with asyncio.timeout(20):
+            while not await self._login():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    async def _login(self) -> bool:
+        """Tell whether the lanes' user is known to the broker by now."""
+        try:
+            await self.lanes.look()
+        except Refused:
+            return False
+        return True
 
     async def publish(self, stop: asyncio.Event, *, pause: float = 0.005) -> None:
         """Publish numbered records to every partition until `stop`; waits while the broker is away."""
@@ -113,7 +123,7 @@ class Mill:
         admin = self.broker.connection()
         begun = await _decided(admin)
         async with asyncio.timeout(seconds):
-            while await _decided(admin) < begun + records:
+            while await _decided(admin) < begun + records:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
 

@@ -38,9 +38,7 @@ def permits(agency: int, *, source: int, directory: int) -> bool:
 class CopyEngine:
     """Delivers copies. Every fact that the judge needs is in the disclosure record."""
 
-    def process(
-        self, batch: SourceBatch, view: LineView, sequences: Sequences, *, lane: int, at: int
-    ) -> Output:
+    def process(self, batch: SourceBatch, view: LineView, sequences: Sequences, *, lane: int, at: int) -> Output:
         """Copy each record to the agencies that may have it."""
         deliveries: list[tuple[str, OutRecord]] = []
         disclosures: list[bytes] = []

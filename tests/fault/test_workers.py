@@ -103,12 +103,12 @@ async def test_nothing_is_decided_with_less_than_was_already_decided_with(mill: 
 async def until_said(worker: Worker, event: str, *, times: int = 1) -> None:
     """Wait until the worker's log has the event so many times."""
     async with asyncio.timeout(30):
-        while worker.log.read_text().count(event) < times:
+        while worker.log.read_text().count(event) < times:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
 async def until_lanes_reopened(mill: Mill) -> None:
     """Wait until the workers together have opened more lanes than there are."""
     async with asyncio.timeout(30):
-        while sum(each.log.read_text().count("lane-opened") for each in mill.workers) <= line.LANES:
+        while sum(each.log.read_text().count("lane-opened") for each in mill.workers) <= line.LANES:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
