@@ -19,7 +19,7 @@ $(STAMP): requirements.lock pyproject.toml audit/pyproject.toml adapters/pyproje
 	@touch $@
 
 lock: ## resolve the pinned set anew (needs uv)
-	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --universal --generate-hashes \
+	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --extra otlp --universal --generate-hashes \
 	  --no-emit-package integrator --no-emit-package integrator-audit --no-emit-package integrator-adapters \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import structlog
@@ -65,3 +66,44 @@ def tracer() -> trace.Tracer:
 def meter() -> metrics.Meter:
     """Return the meter of the project."""
     return metrics.get_meter("integrator")
+
+
+def page() -> str:
+    """Return `docs/telemetry.md`, which a test holds equal to this file."""
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in sorted(LOG_EVENTS.items())]
+    spans = [f"| `{name}` | {meaning} |" for name, meaning in sorted(SPANS.items())]
+    numbers = [f"| `{name}` | {unit} | {meaning} |" for name, (unit, meaning) in sorted(METRICS.items())]
+    return "\n".join(
+        [
+            "# Telemetry",
+            "",
+            "Made from `integrator/telemetry.py` with `python -m integrator.telemetry > docs/telemetry.md`.",
+            "",
+            "Log lines are JSON, one event a line, on standard error of each process (`logs/` of an installation).",
+            "Spans and metrics go to the collector that `otlp_endpoint` names. None of them carries a value of a record,",
+            "a number of a person or a pseudonym.",
+            "",
+            "## Log events",
+            "",
+            "| event | means |",
+            "|---|---|",
+            *rows,
+            "",
+            "## Spans",
+            "",
+            "| span | covers |",
+            "|---|---|",
+            *spans,
+            "",
+            "## Metrics",
+            "",
+            "| metric | unit | means |",
+            "|---|---|---|",
+            *numbers,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 no or failed, 2 could not tell.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from typing import cast
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from integrator.cli import convert, demo, disclosures, kafka, publish, quarantine, run, subscribe, topics
 from integrator.domain.errors import Busy, IntegratorError, Unavailable
+from integrator.operation import logs
 
 app = typer.Typer(
     help="Registries publish a change once; agencies receive what a law lets them have; citizens can check it.",
@@ -36,6 +38,9 @@ app.add_typer(kafka.app, name="kafka")
 
 def main() -> None:
     """Run the command line."""
+    # Standard output is for the answer alone, and what a library says of an error is said better by the error.
+    logs.configure("command", level=logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app()
     except (IntegratorError, ExceptionGroup) as problem:

@@ -9,8 +9,8 @@ from typing import cast
 import structlog
 
 
-def configure(role: str) -> None:
-    """Send every log line of this process to standard error as JSON, marked with `role`.
+def configure(role: str, *, level: int = logging.INFO) -> None:
+    """Send every log line of this process from `level` upwards to standard error as JSON, marked with `role`.
 
     Lines of libraries go through the same renderer, from warnings upwards, without their arguments' tracebacks:
     a traceback may quote a record.
@@ -41,7 +41,7 @@ def configure(role: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("integrator").setLevel(logging.INFO)
+    logging.getLogger("integrator").setLevel(level)
 
 
 def _only_kind_of_error(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

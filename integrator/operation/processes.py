@@ -38,6 +38,7 @@ from integrator.kafka.logs import calm_aiokafka
 from integrator.kafka.refusals import KafkaRefusals
 from integrator.kafka.worker import make_worker
 from integrator.operation import logs
+from integrator.operation.exporting import export
 from integrator.operation.provisioned import ProvisionedWriter
 from integrator.operation.secrets import key
 from integrator.operation.settings import Installation
@@ -158,7 +159,7 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
         app = create_app(
             Ports(
                 directories=directory,
-                writer=ProvisionedWriter(installation, writer, directory),
+                writer=ProvisionedWriter(installation, writer, directory, tokens_of(installation)),
                 identities=tokens_of(installation),
                 refusals=refusals,
                 watch=InstallationWatch(installation, directory, readers),
@@ -258,6 +259,7 @@ def main(role: str, data: str) -> int:
     calm_aiokafka()
     try:
         installation = Installation.open(Path(data))
+        export(installation.settings.otlp_endpoint, role=role, installation=installation.settings.installation)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_main(role, installation))
     except (IntegratorError, ExceptionGroup) as problem:

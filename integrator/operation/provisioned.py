@@ -10,6 +10,7 @@ from integrator.directory.view import Directory
 from integrator.directory.writer import Applied, DirectoryWriter
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
+from integrator.http.identity import AgencyFor, Tokens
 from integrator.operation.provisioning import needs_of, provision
 from integrator.operation.settings import Installation
 
@@ -20,17 +21,20 @@ class ProvisionedWriter:
     A crash between topics and record leaves topics that nobody writes to; applying again finds them.
     """
 
-    def __init__(self, installation: Installation, writer: DirectoryWriter, directory: Directory) -> None:
+    def __init__(
+        self, installation: Installation, writer: DirectoryWriter, directory: Directory, tokens: Tokens
+    ) -> None:
         self._installation = installation
         self._writer = writer
         self._directory = directory
+        self._tokens = tokens
 
     async def plan(self, documents: Sequence[Stated]) -> Plan:
         """Return what `apply` would do now, or every problem that keeps it from being done."""
         return await self._writer.plan(documents)
 
     async def apply(self, documents: Sequence[Stated], *, based_on: int | None = None) -> Applied:
-        """Make topics, users and rules, then the records. Raises `Rejected`, or `Refused` (`stale`): nothing stands."""
+        """Make topics, users, rules and tokens, then the records. Raises `Rejected` or `Refused` (`stale`)."""
         needing = [one.document for one in documents if isinstance(one.document, Contract | Authorisation)]
         if needing:
             found = await self._writer.plan(documents)
@@ -40,4 +44,8 @@ class ProvisionedWriter:
                 knowledge = view.knowledge
             lanes = self._installation.settings.lanes
             await provision(self._installation, needs_of(knowledge, needing, lanes=lanes))
+            self._tokens.provide(
+                self._installation.secrets,
+                [AgencyFor(each.agency, each.purpose) for each in needing if isinstance(each, Authorisation)],
+            )
         return await self._writer.apply(documents, based_on=based_on)

@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """0 takes a free port at the first start and keeps it in `run/http-port`."""
+    otlp_endpoint: str = ""
+    """Address of a collector for spans and metrics; empty sends nothing. Needs the extra `integrator[otlp]`."""
 
     @classmethod
     def settings_customise_sources(

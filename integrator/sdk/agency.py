@@ -56,8 +56,8 @@ class Agency:
 
         The tasks that read them must have ended.
         """
-        for subscription in tuple(self._open):
-            await subscription.aclose()
+        while self._open:
+            await self._open.pop().aclose()
         await self._api.close()
 
     async def request(self, stream: str, *, purpose: str) -> Subscribed:
@@ -73,7 +73,7 @@ class Agency:
             version=told["version"],
         )
 
-    async def subscribe(
+    def subscribe(
         self, stream: str, *, purpose: str, group: str = GROUP, gaps: Literal["raise", "flag"] = "raise"
     ) -> AsyncGenerator[Delivered]:
         """Yield every event that is delivered to this agency for `purpose`, the oldest not acknowledged first.
@@ -84,13 +84,14 @@ class Agency:
         """
         if not _GROUP_NAME.fullmatch(group):
             raise Refused("group-name", f"{group!r} is no name of a group: use a-z, 0-9, and single dots or hyphens.")
-        subscribed = await self.request(stream, purpose=purpose)
-        reading = Reading(self._connection, self._api, subscribed, group, raises=gaps == "raise")
-        events = reading.events()
+        events = self._events(stream, purpose, group, raises=gaps == "raise")
+        # Held until it is closed: one that its reader left with `break` is closed by `close`, not by chance.
         self._open.add(events)
-        try:
-            async with aclosing(events):
-                async for event in events:
-                    yield event
-        finally:
-            self._open.discard(events)
+        return events
+
+    async def _events(self, stream: str, purpose: str, group: str, *, raises: bool) -> AsyncGenerator[Delivered]:
+        subscribed = await self.request(stream, purpose=purpose)
+        reading = Reading(self._connection, self._api, subscribed, group, raises=raises)
+        async with aclosing(reading.events()) as events:
+            async for event in events:
+                yield event

@@ -1,0 +1,78 @@
+"""An installation is opened as it was made, and says plainly what is wrong with its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from integrator.domain.errors import Invalid, Refused
+from integrator.operation.durations import milliseconds
+from integrator.operation.secrets import FileSecrets, key
+from integrator.operation.settings import FILE, Installation, Settings, read_settings
+
+
+def test_an_installation_is_opened_as_it_was_made(tmp_path: Path) -> None:
+    made = Installation.create(tmp_path / "here", Settings(profile="development", lanes=8, host="a.example"))
+    assert Installation.open(tmp_path / "here").settings == made.settings
+
+
+def test_making_an_installation_again_leaves_its_settings_alone(tmp_path: Path) -> None:
+    Installation.create(tmp_path, Settings(lanes=8))
+    assert Installation.create(tmp_path, Settings(lanes=2)).settings.lanes == 8
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Installation.create(tmp_path, Settings(workers=2))
+    monkeypatch.setenv("INTEGRATOR_WORKERS", "5")
+    assert Installation.open(tmp_path).settings.workers == 5
+
+
+def test_a_directory_without_settings_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="--data") as refused:
+        Installation.open(tmp_path)
+    assert refused.value.code == "no-installation"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("lanes = 0", "lanes"), ("lane = 4", "lane"), ('profile = "test"', "profile"), ("lanes = [", "TOML")],
+)
+def test_wrong_settings_are_named(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / FILE).write_text(text, "utf-8")
+    with pytest.raises(Invalid, match=named):
+        Installation.open(tmp_path)
+
+
+def test_without_a_broker_the_message_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="integrator kafka start"):
+        _ = Installation.create(tmp_path, read_settings({}, "")).bootstrap
+
+
+def test_a_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    secrets = FileSecrets(tmp_path / "secrets")
+    first = secrets.create("a-key", key)
+    assert secrets.create("a-key", key) == first == secrets.get("a-key")
+    assert (tmp_path / "secrets" / "a-key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["a-key"]
+
+
+@pytest.mark.parametrize("name", ["", "../x", "A", "a/b", ".a"])
+def test_a_name_that_could_leave_the_directory_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Refused):
+        FileSecrets(tmp_path).get(name)
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [("P1D", 86_400_000), ("PT1H", 3_600_000), ("P1Y", 365 * 86_400_000), ("P1M2DT3S", 32 * 86_400_000 + 3000)],
+)
+def test_durations_are_read(duration: str, expected: int) -> None:
+    assert milliseconds(duration) == expected
+
+
+@pytest.mark.parametrize("duration", ["", "P", "PT", "1D", "P1H"])
+def test_what_is_no_duration_is_refused(duration: str) -> None:
+    with pytest.raises(Invalid):
+        milliseconds(duration)
