@@ -98,9 +98,11 @@ class TokenFile:
         return name if hmac.compare_digest(rest, digest[16:]) else None
 
     def _refresh(self) -> None:
+        # Requests are served by several threads: both may read the same lines, and neither may skip any.
+        start = self._read_to
         try:
             with self._path.open("rb") as file:
-                file.seek(self._read_to)
+                file.seek(start)
                 added = file.read()
         except FileNotFoundError:
             return
@@ -109,7 +111,7 @@ class TokenFile:
             text, _, name = line.decode().partition(" ")
             digest = bytes.fromhex(text)
             self._names[digest[:16]] = digest[16:], name
-        self._read_to += len(whole)
+        self._read_to = start + len(whole)
 
 
 class Tokens:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +89,23 @@ def test_only_registered_people_are_let_in(tmp_path: Path) -> None:
 def test_citizens_have_no_tokens_in_production(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="development"):
         DevelopmentCitizens(tmp_path / "citizens", b"k" * 32, profile="production")
+
+
+def test_two_requests_at_once_read_the_same_new_tokens_and_skip_none_that_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, other = TokenFile(tmp_path / "tokens"), TokenFile(tmp_path / "tokens")
+    other.register([("first", "agency-a--b")])
+    both_have_opened = threading.Barrier(2, timeout=10)
+    open_file = Path.open
+
+    def open_together(path: Path, *arguments: Any, **options: Any) -> Any:
+        file = open_file(path, *arguments, **options)
+        both_have_opened.wait()
+        return file
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(2) as threads:
+        patched.setattr(Path, "open", open_together)
+        assert list(threads.map(running.name_of, ["first", "first"])) == ["agency-a--b"] * 2
+    other.register([("second", "agency-c--d")])
+    assert running.name_of("second") == "agency-c--d"
