@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
+from typing import Any, cast
 
 from integrator.directory.check_condition import check_condition
 from integrator.directory.check_contract import Finding
@@ -58,8 +59,10 @@ def check_contract_use(authorisation: Authorisation, contract: Contract, purpose
     """
     try:
         schema = json.loads(contract.schemas[-1])
-        known = paths(schema)
-        leaves = leaf_paths(schema)
+        if not isinstance(schema, dict):
+            return
+        known = paths(cast("dict[str, Any]", schema))
+        leaves = leaf_paths(cast("dict[str, Any]", schema))
     except (ValueError, Invalid):
         return
     yield from _check_fields(authorisation, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import cel
@@ -70,9 +70,11 @@ def check_contract(contract: Contract) -> Iterator[Finding]:
     addressable: list[dict[str, Addressable]] = []
     for number, text in enumerate(contract.schemas, 1):
         try:
-            schema: dict[str, Any] = json.loads(text)
-            addressable.append(paths(schema))
-            schemas.append(schema)
+            schema = json.loads(text)
+            if not isinstance(schema, dict):
+                raise Invalid("schema-invalid", "it is not a record")
+            schemas.append(cast("dict[str, Any]", schema))
+            addressable.append(paths(schemas[-1]))
         except (ValueError, Invalid) as error:
             yield "schema-invalid", f"v{number}.avsc", f"This is no schema of a stream: {error}"
             return
@@ -125,9 +127,17 @@ def _check_path(where: str, path: str, rule: _Rule, schemas: list[dict[str, Addr
         found = known.get(path)
         if found is None:
             yield "path-unknown", where, f"v{number}.avsc has no field {path}.{suggest(path, known)}"
-        elif found.type not in rule.types or (rule.many is not None and found.many != rule.many):
-            holds = f"a list of {found.type}" if found.many else found.type
+            continue
+        many = found.many or _inside_array(path, known)
+        if found.type not in rule.types or (rule.many is not None and many != rule.many):
+            holds = f"a list of {found.type}" if many else found.type
             yield "role-type", where, f"The field {path} is {holds} in v{number}.avsc and must be {rule.words}."
+
+
+def _inside_array(path: str, known: Mapping[str, Addressable]) -> bool:
+    """Tell whether an array stands around the field."""
+    parts = path.split(".")
+    return any((around := known.get(".".join(parts[:end]))) and around.many for end in range(1, len(parts)))
 
 
 def _check_notes(contract: Contract, schema: dict[str, Any], known: dict[str, Addressable]) -> Iterator[Finding]:

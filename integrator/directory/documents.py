@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
-from integrator.directory.plain import explain, suggest
+from integrator.directory.plain import explain, moments, suggest
 from integrator.domain.authorisation import Authorisation, Phase
 from integrator.domain.contract import Contract
 from integrator.domain.documents import Document
@@ -195,14 +195,20 @@ def read_document(kind: Any, body: Any, *, origin: Origin, lines: Mapping[str, i
         hint = suggest(kind, MODELS) if isinstance(kind, str) else ""
         message = f"A document says its kind, one of {known}.{hint}"
         return [Problem("kind-unknown", message, "kind", origin, line_of(lines, "kind", origin))]
+    wrong = dict(moments(body))
     try:
         document = model.model_validate(body)
     except ValidationError as error:
-        return [
-            Problem("form", message, path, origin, line_of(lines, path, origin))
-            for path, message in explain(error, body)
-        ]
-    stated = Stated(document, origin, lines)
+        wrong = dict(explain(error, body)) | wrong
+    else:
+        if not wrong:
+            return _with_references(Stated(document, origin, lines))
+    return [Problem("form", message, path, origin, line_of(lines, path, origin)) for path, message in wrong.items()]
+
+
+def _with_references(stated: Stated) -> Stated | list[Problem]:
+    """Return the document, or which of its people's numbers is not valid."""
+    document = stated.document
     if isinstance(document, Inscriptions):
         try:
             document.references()

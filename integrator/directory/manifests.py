@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import yaml
 from yaml.constructor import SafeConstructor
-from yaml.nodes import MappingNode, Node, SequenceNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from integrator.directory.documents import Origin, Problem, Stated, line_of, read_document
 from integrator.directory.plain import mask
@@ -24,6 +24,7 @@ from integrator.directory.plain import mask
 CONTRACT_FILE = "contract.yaml"
 MOST_BYTES = 64 * 1024 * 1024
 _MOST_NODES = 2_000_000
+_YAML = "tag:yaml.org,2002:"
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -84,7 +85,7 @@ def _load_file(file: Path) -> Iterator[Stated | Problem]:
     number = 0
     try:
         for node in cast("Iterator[Node | None]", yaml.compose_all(text, Loader=yaml.SafeLoader)):
-            if node is None:  # nothing between two separators
+            if node is None or node.tag == f"{_YAML}null":  # nothing between two separators
                 continue
             number += 1
             yield from _load_document(file, number, node)
@@ -116,15 +117,7 @@ def _load_document(file: Path, number: int, node: Node) -> Iterator[Stated | Pro
     if broken:
         yield from broken
         return
-    try:
-        body: dict[str, Any] = _Constructor().construct_document(node)
-    except (yaml.MarkedYAMLError, ValueError) as error:
-        # A text that looks like a date and is none, as 2026-02-30, or a tag that is not plain YAML.
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else origin.line
-        what = mask(str(getattr(error, "problem", error)))
-        yield Problem("yaml", f"A value cannot be read: {what}.", "", origin, line)
-        return
+    body: dict[str, Any] = _Constructor().construct_document(node)
     kind = body.pop("kind", "contract" if file.name == CONTRACT_FILE else None)
     if kind == "contract":
         yield from _with_schemas(body, file, origin, lines)
@@ -192,8 +185,13 @@ class _Constructor(SafeConstructor):
     """Makes values of nodes, without a stream to read them from."""
 
 
+def _bare(node: Node) -> Node:
+    """Return the node without what it holds, which is looked at by itself."""
+    return node if isinstance(node, ScalarNode) else type(node)(node.tag, [], node.start_mark, node.end_mark)
+
+
 class _Walk:
-    """One walk over a document: the line of each path, and keys that stand twice."""
+    """One walk over a document: the line of each path, and what no kind of document allows."""
 
     def __init__(self, origin: Origin, lines: dict[str, int]) -> None:
         self._origin = origin
@@ -201,7 +199,7 @@ class _Walk:
         self._nodes = 0
 
     def nodes(self, node: Node, path: str, around: tuple[int, ...]) -> Iterator[Problem]:
-        """Yield what no kind of document allows: keys twice, keys that are no text, aliases that never end."""
+        """Yield names that stand twice or are no text, values that cannot be read, and aliases that never end."""
         line = node.start_mark.line + 1
         self._lines.setdefault(path, line)
         self._nodes += 1
@@ -212,6 +210,13 @@ class _Walk:
                 yield self._problem(path, line, f"The document has more than {_MOST_NODES} values: divide it.")
             return
         around = (*around, id(node))
+        try:
+            _Constructor().construct_object(_bare(node))
+        except (yaml.MarkedYAMLError, ValueError) as error:
+            # A text that looks like a date and is none, as 2026-02-30, or a tag that is not plain YAML.
+            what = mask(str(getattr(error, "problem", error)))
+            yield self._problem(path, line, f"The value cannot be read: {what}.")
+            return
         if isinstance(node, SequenceNode):
             for at, item in enumerate(cast("list[Node]", node.value)):
                 yield from self.nodes(item, f"{path}[{at}]", around)
@@ -220,8 +225,8 @@ class _Walk:
             for key, value in cast("list[tuple[Node, Node]]", node.value):
                 where = key.start_mark.line + 1
                 name: Any = key.value
-                if not isinstance(name, str):
-                    yield self._problem(path, where, "The name of a member is a text.")
+                if not isinstance(name, str) or key.tag not in (f"{_YAML}str", f"{_YAML}merge"):
+                    yield self._problem(path, where, "The name of a member is a text: write it in quotes.")
                     continue
                 inner = f"{path}.{mask(name)}" if path else mask(name)
                 self._lines.setdefault(inner, where)

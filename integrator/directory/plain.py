@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
 from difflib import get_close_matches
 from typing import Any, cast
 
@@ -41,6 +42,9 @@ _WORDS = {
 _DAY = "must be a day, as 2026-01-31"
 _MOMENT = "must be a day, as 2026-01-31, or an instant, as 2026-01-31T12:00:00+01:00"
 _ZONE = "is an instant without a time zone; end it in Z or +01:00"
+_MOMENT_MEMBERS = frozenset({"start", "end", "inForceFrom", "inForceUntil", "on"})
+_WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_WRITTEN_INSTANT = re.compile(rf"{_WRITTEN_DAY.pattern}[Tt ][0-9:.]+([Zz]|[+-][0-9]{{2}}:?[0-9]{{2}})?")
 _LONG_NUMBER = re.compile(r"[0-9]{8,}")
 _TAGS = frozenset({"datetime", "date", "[key]"})
 
@@ -51,7 +55,42 @@ def explain(error: ValidationError, body: Any) -> list[tuple[str, str]]:
     for one in error.errors(include_url=False, include_input=False):
         path, last = _path(one["loc"], body)
         found.setdefault(path, []).append((one["type"], _words(one["type"], one.get("ctx") or {}, last)))
-    return [(path, _sentence(path, together)) for path, together in found.items()]
+    # Of a list whose values are wrong, pydantic also says that it has too few.
+    return [
+        (path, _sentence(path, together))
+        for path, together in found.items()
+        if together[0][0] != "too_short" or not any(other.startswith(f"{path}[") for other in found)
+    ]
+
+
+def moments(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield path and sentence of each moment that is neither a day nor an instant with a time zone.
+
+    Pydantic would take a number for seconds since 1970, and an instant at midnight without a time zone for a day.
+    """
+    if isinstance(value, list):
+        for at, item in enumerate(cast("list[Any]", value)):
+            yield from moments(item, f"{path}[{at}]")
+    elif isinstance(value, dict):
+        for name, inner in cast("dict[Any, Any]", value).items():
+            where = f"{path}.{mask(str(name))}" if path else mask(str(name))
+            if name in _MOMENT_MEMBERS and not isinstance(inner, dict | list):
+                if (words := _moment_words(inner)) is not None:
+                    yield where, f"{where} {words}."
+            else:
+                yield from moments(inner, where)
+
+
+def _moment_words(value: Any) -> str | None:
+    if isinstance(value, datetime):
+        return _ZONE if value.tzinfo is None else None
+    if value is None or isinstance(value, date):
+        return None
+    if not isinstance(value, str):
+        return _MOMENT
+    if (written := _WRITTEN_INSTANT.fullmatch(value)) is not None:
+        return _ZONE if written[1] is None else None
+    return None if _WRITTEN_DAY.fullmatch(value) else _MOMENT
 
 
 def _sentence(path: str, together: Sequence[tuple[str, str]]) -> str:
@@ -91,15 +130,15 @@ def _path(location: Sequence[int | str], body: Any) -> tuple[str, str]:
     """Return the path and its last name, without the names of alternatives that pydantic puts in between."""
     path, last, here = "", "", body
     for at, step in enumerate(location):
-        if isinstance(step, int):
+        if isinstance(step, int) and not isinstance(here, dict):
             path += f"[{step}]"
             here = _step(here, step)
             continue
-        inside = isinstance(here, dict) and step in cast("dict[str, Any]", here)
+        inside = isinstance(here, dict) and step in cast("dict[int | str, Any]", here)
         if not inside and (step in _TAGS or at < len(location) - 1):
             continue
-        last = step
-        name = mask(step)
+        last = str(step)
+        name = mask(last)
         path += f".{name}" if path else name
         here = _step(here, step)
     return path, last
@@ -136,4 +175,5 @@ def _members() -> set[str]:
         for found in vars(module).values()
         if isinstance(found, type) and issubclass(found, Document)
     ]
-    return {field.alias or name for model in models for name, field in model.model_fields.items()}
+    names = {field.alias or name for model in models for name, field in model.model_fields.items()}
+    return names | {"persons", "personsFile"}
