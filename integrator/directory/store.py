@@ -45,7 +45,8 @@ class Store:
     @classmethod
     def create(cls, path: Path) -> Store:
         """Open the copy in the folder `path` for writing, making it when there is none."""
-        path.mkdir(parents=True, exist_ok=True)
+        # It tells which agencies know how many people, and under pseudonyms which: not for others on the machine.
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Without metasync a crash of the machine may lose the last transactions, never tear one: they are fed again.
         environment = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=3, metasync=False, max_spare_txns=4)
         # Readers that were killed would keep their pages for ever.
