@@ -35,10 +35,13 @@ TRANSACTION_TIMEOUT_MS = 60_000
 COMMIT_SECONDS = 12.0
 # Below the 1 MiB that a topic takes by default, which counts the batch with its header.
 _BATCH_BYTES = 512 * 1024
-_OWN_TOPICS = (topics.LANES, topics.STEPS, topics.DISCLOSURES, topics.QUARANTINE, topics.REQUESTS)
 _LATEST = -1
 _COMMITTED, _UNCOMMITTED = 1, 0
 _CLOSING_TRIES = 20
+
+
+Found = tuple[int, int]
+"""Offset and time of a record."""
 
 
 class TransactionalProducer:
@@ -51,11 +54,12 @@ class TransactionalProducer:
         self._lane = lane
         self._timeout_ms = transaction_timeout_ms
         self._producer: Any = None
+        self._visible_at = 0
         self._whole: set[Place] = set()
         """Partitions that this producer has seen without leftovers: only its own transactions are there since."""
 
     async def start(self) -> None:
-        """Fence every earlier owner and close the leftovers in the integrator's own partitions of this lane."""
+        """Fence every earlier owner; when this returns, the lane's state can be read to its end."""
         self._producer = AIOKafkaProducer(
             **self._connection.aiokafka(),
             transactional_id=topics.lane_transactions(self._lane),
@@ -67,20 +71,28 @@ class TransactionalProducer:
         try:
             await start(self._producer, self._connection)
             async with asyncio.timeout(COMMIT_SECONDS):
-                # Those of agencies and receipts are looked at before they are first written (`commit`): a directory
-                # that lags may not even know them now.
-                await self._ensure_whole([(name, self._lane) for name in _OWN_TOPICS])
+                # LIMIT: when the last transaction was committed and only the state did not get its marker, its
+                # leftover is aborted here and what it delivered is delivered again.
+                await self._ensure_whole([(topics.LANES, self._lane)])
         except (*FOREIGN, AssertionError, IntegratorError) as error:
             raise self._known(error, "Starting") from error
 
-    async def commit(self, outbox: Outbox) -> None:
-        """Write all of `outbox` in one transaction."""
+    def recover(self, at: int) -> None:
+        """Take note of the time of the last transaction that the lane's state shows."""
+        self._visible_at = at
+
+    async def commit(self, outbox: Outbox, *, at: int) -> None:
+        """Write all of `outbox` in one transaction; each of its records has the time `at`.
+
+        A partition that this producer has not written yet is looked at first. That includes those of agencies, of
+        which a directory that lagged at the start may not have known.
+        """
         futures: list[asyncio.Future[Any]] = []
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 await self._ensure_whole([place for place in outbox if place not in self._whole])
                 # All batches are built first, so that their partitions are added to the transaction in one request.
-                batches = [(place, batch) for place, records in outbox.items() for batch in self._batches(records)]
+                batches = [(place, batch) for place, records in outbox.items() for batch in self._batches(records, at)]
                 await self._producer.begin_transaction()
                 for (topic, partition), batch in batches:
                     future = await self._producer.send_batch(batch, topic, partition=partition)
@@ -111,9 +123,8 @@ class TransactionalProducer:
             return Fenced(f"Lane {self._lane} was taken over by another producer, or its transaction timed out.")
         return known
 
-    def _batches(self, records: Sequence[OutRecord]) -> list[Any]:
+    def _batches(self, records: Sequence[OutRecord], at: int) -> list[Any]:
         batches = [self._producer.create_batch()]
-        at = int(time.time() * 1000)
         for record in records:
             if _append(batches[-1], record, at) is None:
                 batches.append(self._producer.create_batch())
@@ -133,25 +144,35 @@ class TransactionalProducer:
                 self._whole.update(places)
                 return
             # The marker of this transaction closes what our transactional id left open: same producer id.
-            # LIMIT: leftovers of a commit of which some markers were written are aborted as well. That they belong
-            # to a commit could be read from their records, but lanes may not read what agencies receive.
             await self._producer.begin_transaction()
             futures = [
                 await self._producer.send_batch(batch, topic, partition=partition)
                 for topic, partition in left
-                for batch in self._batches([OutRecord(b"leftovers", None)])
+                for batch in self._batches([OutRecord(b"leftovers", None)], time.time_ns() // 1_000_000)
             ]
             await asyncio.gather(*futures)
             await self._producer.abort_transaction()
         raise Unavailable("lane-leftovers", f"Open records stay in {len(places)} partitions of lane {self._lane}.")
 
     async def _leftovers(self, places: Collection[Place]) -> list[Place]:
-        committed = await self._ends(places, isolation=_COMMITTED)
-        ends = await self._ends(places, isolation=_UNCOMMITTED)
-        return [place for place in places if committed[place] != ends[place]]
+        """Return the partitions that hold records of a transaction that was not committed.
 
-    async def _ends(self, places: Collection[Place], *, isolation: int) -> Mapping[Place, int]:
-        """Return the end of each partition: of what is committed, or of the log.
+        When the lane's state shows the very transaction that a partition holds open, that transaction was committed
+        and only this marker is missing: its records are left for the next commit, which publishes them.
+        LIMIT: should that commit fail as well, they are lost; and until it comes, readers of the partition wait.
+        """
+        committed = await self._offsets(places, _LATEST, isolation=_COMMITTED)
+        ends = await self._offsets(places, _LATEST, isolation=_UNCOMMITTED)
+        open_places = [place for place in places if committed[place][0] != ends[place][0]]
+        if not open_places or not self._visible_at:
+            return open_places
+        last = await self._offsets(open_places, self._visible_at, isolation=_UNCOMMITTED)
+        return [place for place in open_places if last[place] != (committed[place][0], self._visible_at)]
+
+    async def _offsets(self, places: Collection[Place], asked_for: int, *, isolation: int) -> Mapping[Place, Found]:
+        """Return offset and time of the end of each partition (`_LATEST`), or of its first record at or after a time.
+
+        The end is that of what is committed, or of the log; it has no time.
 
         A consumer's `end_offsets` takes 100 ms and more for topics that it has not been assigned; this takes one
         request for each broker.
@@ -164,17 +185,17 @@ class TransactionalProducer:
             if node is None or node < 0:
                 client.force_metadata_update()
                 raise Unavailable("kafka-no-leader", f"Partition {partition} of {topic} has no leader now.")
-            by_node.setdefault(node, {}).setdefault(topic, []).append((partition, _LATEST))
-        ends: dict[Place, int] = {}
+            by_node.setdefault(node, {}).setdefault(topic, []).append((partition, asked_for))
+        found: dict[Place, Found] = {}
         for node, asked in by_node.items():
             answer: Any = await client.send(node, OffsetRequest(-1, isolation, list(asked.items())))
             for topic, partitions in answer.topics:
-                for partition, code, _timestamp, offset, *_epoch in partitions:
+                for partition, code, timestamp, offset, *_epoch in partitions:
                     if code:
                         client.force_metadata_update()
                         raise for_code(code)(f"{topic}/{partition}")
-                    ends[topic, partition] = offset
-        return ends
+                    found[topic, partition] = offset, timestamp
+        return found
 
 
 def _append(batch: Any, record: OutRecord, at: int) -> Any:

@@ -172,7 +172,7 @@ class Delivery:
         topics = frozenset(batch.topic for batch in batches)
         with self._reports.transaction(batches):
             try:
-                await self._joined.producer.commit(transaction.outbox)
+                await self._joined.producer.commit(transaction.outbox, at=transaction.at)
             except Exception as error:
                 raise TransactionFailed(topics, error) from error
         # CRASH here: it is visible, and the next start reads that back.

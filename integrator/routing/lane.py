@@ -136,7 +136,9 @@ class Lane:
                 await self._mine(self._producer.start())
                 return Recovering(self._producer)
             case Recovering(producer):
-                return CatchingUp(producer, fold(await self._mine(self._setting.log.state(self._lane))))
+                state = fold(await self._mine(self._setting.log.state(self._lane)))
+                producer.recover(state.at)
+                return CatchingUp(producer, state)
             case CatchingUp(producer, state):
                 if reason := self._not_yet(state):
                     self._reports.waits(reason)

@@ -85,15 +85,22 @@ class TopicIdentity:
 class LaneProducer(Protocol):
     """Writes whole transactions under one transactional id.
 
-    When `start` returns, every earlier owner of the id is fenced and its transaction ended. No partition is written
-    before it is known to hold no open leftovers of earlier transactions. When `commit` returns, all of the outbox is
-    visible to committed readers within moments; when it raises, either all of it will be or nothing ever, and the
-    state that is read after the next `start` tells which. After any exception the producer MUST be closed and never used again. Both raise `Fenced`.
+    When `start` returns, every earlier owner of the id is fenced, its transaction has ended, and the lane's state can
+    be read to its end. No partition is written before it is known to hold no open leftovers of earlier transactions.
+    When `commit` returns, all of the outbox is visible to committed readers within moments; when it raises, either
+    all of it will be or nothing ever, and the state that is read after the next `start` tells which. After any
+    exception the producer MUST be closed and never used again. `start` and `commit` raise `Fenced`.
     """
 
     async def start(self) -> None: ...
 
-    async def commit(self, outbox: Outbox) -> None: ...
+    def recover(self, at: int) -> None:
+        """Take note of the `at` of the last transaction that the lane's state shows, before the first commit."""
+        ...
+
+    async def commit(self, outbox: Outbox, *, at: int) -> None:
+        """Write all of `outbox`. `at` becomes the time of every record: milliseconds, different for each commit."""
+        ...
 
     async def close(self) -> None: ...
 

@@ -36,6 +36,8 @@ class LaneState:
 
     directory: Position | None = None
     """The directory position that the lane has decided with; `None` before its first transaction."""
+    at: int = 0
+    """When the last transaction was, in milliseconds since 1970; later ones have a higher number, always."""
     positions: dict[Place, Reached] = field(default_factory=dict[Place, Reached])
     sequences: dict[Place, int] = field(default_factory=dict[Place, int])
     counts: dict[Count, int] = field(default_factory=dict[Count, int])
@@ -62,7 +64,8 @@ def fold(records: Iterable[tuple[bytes, bytes | None]]) -> LaneState:
 def _apply(state: LaneState, key: bytes, value: bytes) -> None:
     match key.decode("utf-8", "replace").split("|"):
         case ["dir"]:
-            state.directory = Position(_type("directory").decode(value)["position"])
+            read = _type("directory").decode(value)
+            state.directory, state.at = Position(read["position"]), round(read["at"].timestamp() * 1000)
         case ["pos", topic, partition]:
             read = _type("position").decode(value)
             state.positions[topic, int(partition)] = Reached(
@@ -129,9 +132,9 @@ class Draft:
             out.append(_record(f"cnt|{authorisation}|{version}|{reason}", "count", {"count": count}))
         return out
 
-    def settle(self, directory: Position) -> None:
+    def settle(self, directory: Position, *, at: int) -> None:
         """Take the changes into the state: the transaction is visible."""
-        self._state.directory = directory
+        self._state.directory, self._state.at = directory, at
         self._state.positions.update(self._positions)
         self._state.sequences.update(self._sequences)
         self._state.counts.update(self._counts)

@@ -24,6 +24,8 @@ class Transaction:
     """A transaction that is ready to be written."""
 
     directory: Position
+    at: int
+    """Milliseconds since 1970; no other transaction of the lane has the same."""
     outbox: Outbox
     draft: Draft
     steps: Mapping[Place, Position]
@@ -51,6 +53,7 @@ class Composer:
 
         Every record goes to partition `lane` of its topic: each topic that lanes write has one for every lane.
         """
+        at = max(at, self.state.at + 1)
         draft = Draft(self.state)
         out: defaultdict[Place, list[OutRecord]] = defaultdict(list)
         steps: dict[Place, Position] = {}
@@ -68,6 +71,7 @@ class Composer:
         out[LANES, self.lane] = draft.records(view.position, engine=ENGINE, at=at)
         return Transaction(
             directory=view.position,
+            at=at,
             outbox=dict(out),
             draft=draft,
             steps=steps,
@@ -77,7 +81,7 @@ class Composer:
 
     def settle(self, transaction: Transaction) -> None:
         """Take a transaction that is visible into the lane's state."""
-        transaction.draft.settle(transaction.directory)
+        transaction.draft.settle(transaction.directory, at=transaction.at)
         self.decided.update(transaction.steps)
 
 

@@ -7,6 +7,7 @@ finds nothing to fence. Whatever does not end in time is cut off, which is as sa
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from integrator import telemetry
 from integrator.domain.errors import IntegratorError
@@ -52,7 +53,7 @@ class Worker:
             if busy := [seat for seat, lane in zip(seats, self._lanes, strict=True) if lane.running]:
                 await asyncio.wait(busy, timeout=DRAIN_SECONDS)
         finally:
-            ending = (*seats, copying, stopping)
+            ending: tuple[asyncio.Task[Any], ...] = (*seats, copying, stopping)
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.structs import TopicPartition
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
@@ -50,6 +52,11 @@ async def producing(mill: Mill, lane: int) -> AsyncGenerator[TransactionalProduc
         await producer.close()
 
 
+def now() -> int:
+    """Return the time as a lane's clock gives it."""
+    return time.time_ns() // 1_000_000
+
+
 async def values(mill: Mill, topic: str, partition: int) -> list[bytes]:
     """Return what committed readers see once no transaction is open: a commit is decided before its markers stand."""
     async with producing(mill, partition):
@@ -60,7 +67,9 @@ async def values(mill: Mill, topic: str, partition: int) -> list[bytes]:
 async def test_an_outbox_larger_than_a_batch_is_written_whole_and_in_order(mill: Mill) -> None:
     big = [b"%06d" % number + b"x" * 3000 for number in range(1000)]
     async with producing(mill, 0) as producer:
-        await producer.commit({(BREAD, 0): [OutRecord(b"k", value) for value in big], (topics.LANES, 0): [DIR]})
+        await producer.commit(
+            {(BREAD, 0): [OutRecord(b"k", value) for value in big], (topics.LANES, 0): [DIR]}, at=now()
+        )
     assert await values(mill, BREAD, 0) == big
 
 
@@ -68,20 +77,20 @@ async def test_a_refused_batch_leaves_nothing_of_its_transaction(mill: Mill) -> 
     huge = OutRecord(b"k", b"x" * 2_000_000)
     async with producing(mill, 1) as producer:
         with pytest.raises(Invalid) as error:
-            await producer.commit({(BREAD, 1): [OutRecord(b"k", b"lost")], (BEER, 1): [huge]})
+            await producer.commit({(BREAD, 1): [OutRecord(b"k", b"lost")], (BEER, 1): [huge]}, at=now())
         assert error.value.code == "kafka-too-large"
     async with producing(mill, 1) as producer:
-        await producer.commit({(BREAD, 1): [OutRecord(b"k", b"kept")]})
+        await producer.commit({(BREAD, 1): [OutRecord(b"k", b"kept")]}, at=now())
     assert await values(mill, BREAD, 1) == [b"kept"]
 
 
 async def test_a_second_producer_of_a_lane_fences_the_first(mill: Mill) -> None:
     async with producing(mill, 1) as first:
-        await first.commit({(BEER, 1): [OutRecord(b"k", b"first")]})
+        await first.commit({(BEER, 1): [OutRecord(b"k", b"first")]}, at=now())
         async with producing(mill, 1) as second:
-            await second.commit({(BEER, 1): [OutRecord(b"k", b"second")]})
+            await second.commit({(BEER, 1): [OutRecord(b"k", b"second")]}, at=now())
             with pytest.raises(Fenced):
-                await first.commit({(BEER, 1): [OutRecord(b"k", b"zombie")]})
+                await first.commit({(BEER, 1): [OutRecord(b"k", b"zombie")]}, at=now())
     assert await values(mill, BEER, 1) == [b"first", b"second"]
 
 
@@ -96,12 +105,30 @@ async def test_what_a_transaction_left_open_without_its_marker_is_closed_and_nev
         await _verification(mill, "true")
     async with producing(mill, 2) as producer:
         for value in (b"one", b"two"):
-            await producer.commit({(topic, 2): [OutRecord(b"k", value)] for topic in (topics.DISCLOSURES, BREAD)})
+            await producer.commit(
+                {(topic, 2): [OutRecord(b"k", value)] for topic in (topics.DISCLOSURES, BREAD)}, at=now()
+            )
     assert await values(mill, topics.DISCLOSURES, 2) == [b"one", b"two"]
     assert await values(mill, BREAD, 2) == [b"one", b"two"]
 
 
-async def _leave_open(mill: Mill, topic: str, *, lane: int) -> None:
+async def test_a_commit_that_missed_one_marker_is_completed_and_not_aborted(mill: Mill) -> None:
+    # The state shows a transaction of 1,000 ms ago; the agency's partition holds its delivery, and no marker.
+    visible = now() - 1000
+    await _verification(mill, "false")
+    try:
+        await _leave_open(mill, BEER, lane=2, at=visible)
+        await _leave_open(mill, topics.STEPS, lane=2, at=visible - 1)
+    finally:
+        await _verification(mill, "true")
+    async with producing(mill, 2) as producer:
+        producer.recover(visible)
+        await producer.commit({(topic, 2): [OutRecord(b"k", b"one")] for topic in (topics.STEPS, BEER)}, at=now())
+    assert await values(mill, BEER, 2) == [b"leftover", b"one"]
+    assert await values(mill, topics.STEPS, 2) == [b"one"], "of another transaction, which was not committed"
+
+
+async def _leave_open(mill: Mill, topic: str, *, lane: int, at: int | None = None) -> None:
     producer: Any = AIOKafkaProducer(
         **mill.broker.connection().aiokafka(), transactional_id=topics.lane_transactions(lane)
     )
@@ -109,10 +136,8 @@ async def _leave_open(mill: Mill, topic: str, *, lane: int) -> None:
     await producer.begin_transaction()
     partitions = await producer.partitions_for(topic)
     assert lane in partitions
-    from aiokafka.structs import TopicPartition
-
     producer._txn_manager._txn_partitions.add(TopicPartition(topic, lane))
-    await producer.send_and_wait(topic, b"leftover", key=b"k", partition=lane)
+    await producer.send_and_wait(topic, b"leftover", key=b"k", partition=lane, timestamp_ms=at)
     producer._sender.sender_task.cancel()
     await producer.stop()
 
@@ -130,7 +155,9 @@ async def test_state_is_read_to_its_end_past_the_markers(mill: Mill) -> None:
     async with producing(mill, 3) as producer:
         assert await read_state(mill.lanes, 3) == []
         for number in range(5):
-            await producer.commit({(topics.LANES, 3): [OutRecord(b"dir", b"%d" % number), OutRecord(b"x", None)]})
+            await producer.commit(
+                {(topics.LANES, 3): [OutRecord(b"dir", b"%d" % number), OutRecord(b"x", None)]}, at=now()
+            )
     state = await read_state(mill.lanes, 3)
     assert state == [pair for number in range(5) for pair in ((b"dir", b"%d" % number), (b"x", None))]
 

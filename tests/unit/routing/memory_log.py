@@ -98,8 +98,13 @@ class _Producer:
         self._log.epoch += 1
         self._epoch = self._log.epoch
 
-    async def commit(self, outbox: Outbox) -> None:
+    def recover(self, at: int) -> None:
+        self._at = at
+
+    async def commit(self, outbox: Outbox, *, at: int) -> None:
         assert not self._failed, "a producer that failed was used again"
+        assert at > self._at, "two transactions have the same time"
+        self._at = at
         self._failed = True
         if self._log.hold is not None:
             self._log.committing.set()

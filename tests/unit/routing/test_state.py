@@ -27,10 +27,11 @@ def test_what_a_transaction_writes_is_what_the_next_start_reads() -> None:
     draft.reach(("source.s.t", 7), 42, TOPIC)
     draft.count(("law", 2, "no-trigger"), 5)
     records = draft.records(Position(9), engine="python-1", at=1_700_000_000_000)
-    draft.settle(Position(9))
+    draft.settle(Position(9), at=1_700_000_000_000)
     assert fold(as_read(records)) == state
     assert state == LaneState(
         directory=Position(9),
+        at=1_700_000_000_000,
         positions={("source.s.t", 7): Reached("topic-id", "cluster", 42)},
         sequences={("agency.a.p.s.t", 3): 2},
         counts={("law", 2, "no-trigger"): 5},
@@ -71,7 +72,7 @@ def test_cursors_of_sweeps_survive_a_new_position() -> None:
     draft = Draft(state)
     draft.reach(("s", 0), 6, TOPIC)
     draft.reach(("s", 0), 7, TOPIC)
-    draft.settle(Position(1))
+    draft.settle(Position(1), at=1)
     assert state.positions["s", 0] == Reached("topic-id", "cluster", 7, {"job": 3})
 
 
