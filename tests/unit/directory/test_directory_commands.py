@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, ClassVar
 
 import typer
 from typer.testing import CliRunner
 
 from integrator.cli import directory
+from integrator.directory.documents import from_wire
 from integrator.domain.errors import Refused
+from integrator.operation.settings import Installation, Settings
 
 app = typer.Typer()
 app.command()(directory.check)
@@ -52,3 +55,60 @@ def test_apply_without_an_installation_says_which_folder_it_looked_in(tmp_path: 
     result = runner.invoke(app, ["apply", "-f", str(DEMO), "--data", str(tmp_path)])
     assert isinstance(result.exception, Refused)
     assert result.exception.code == "no-installation"
+
+
+class Operator:
+    """An integrator's HTTP interface, as far as `apply` asks it."""
+
+    problems: ClassVar[list[dict[str, str]]] = []
+    asked: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+
+    def __init__(self, url: str, token: str) -> None:
+        assert (url, token) == ("http://127.0.0.1:8123", "secret")
+
+    async def __aenter__(self) -> Operator:
+        return self
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append((path, body))
+        documents = from_wire(body["documents"])
+        change = {"action": "create", "kind": "source", "id": "brp", "version": 1, "note": "", "count": 1}
+        if path.endswith("/plan"):
+            return {"basedOn": 7, "changes": [change] * len(documents), "problems": self.problems}
+        return {"position": 9, "changes": [change]}
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    Installation.create(tmp_path, Settings(http_port=8123)).secrets.create("token-operator", lambda: b"secret")
+    monkeypatch.setattr(directory, "Api", Operator)
+    monkeypatch.setattr(Operator, "problems", [])
+    monkeypatch.setattr(Operator, "asked", [])
+    return tmp_path
+
+
+def test_apply_shows_the_plan_and_applies_what_was_agreed_to(installation: Path) -> None:
+    result = runner.invoke(app, ["apply", "-f", str(DEMO / "parties.yaml"), "--data", str(installation), "--yes"])
+    assert result.exit_code == 0, result.output
+    assert [path for path, _ in Operator.asked] == ["/v1/directory/plan", "/v1/directory/apply"]
+    assert Operator.asked[1][1]["basedOn"] == 7
+    assert "create" in result.output
+    assert "the directory is at 9" in result.output
+
+
+def test_apply_does_nothing_when_nobody_agrees(installation: Path) -> None:
+    result = runner.invoke(app, ["apply", "-f", str(DEMO / "parties.yaml"), "--data", str(installation)])
+    assert isinstance(result.exception, Refused)
+    assert result.exception.code == "not-agreed"
+    assert [path for path, _ in Operator.asked] == ["/v1/directory/plan"]
+
+
+def test_apply_tells_what_the_directory_refuses(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"code": "no-legal-basis", "message": "None is in force.", "place": "a.yaml:3: citations"}
+    monkeypatch.setattr(Operator, "problems", [refused])
+    result = runner.invoke(app, ["apply", "-f", str(DEMO / "parties.yaml"), "--data", str(installation), "--yes"])
+    assert result.exit_code == 1
+    assert "a.yaml:3: citations: no-legal-basis: None is in force." in result.output
+    assert [path for path, _ in Operator.asked] == ["/v1/directory/plan"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
@@ -189,6 +191,29 @@ def test_there_is_no_directory_before_the_feeder_made_one(tmp_path: Path) -> Non
     with pytest.raises(Unavailable) as caught:
         Directory.open(tmp_path / "none")
     assert caught.value.code == "no-directory"
+
+
+def test_another_process_reads_what_the_feeder_writes(tmp_path: Path) -> None:
+    reader = (
+        "import sys; from pathlib import Path; from integrator.directory.view import Directory\n"
+        "directory = Directory.open(Path(sys.argv[1]))\n"
+        "for line in sys.stdin:\n"
+        "    with directory.read() as view: print(view.position, len(view.knowledge.sources), flush=True)\n"
+    )
+    store = Store.create(tmp_path)
+    store.begin_anew(Incarnation("cluster", "topic"))
+    command = [sys.executable, "-c", reader, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        answers: list[str] = []
+        for offset in range(2):
+            store.apply(fed([samples.record_of(samples.source(name=f"s{offset}"))], offset), Position(offset + 1))
+            other.stdin.write("\n")
+            other.stdin.flush()
+            answers.append(other.stdout.readline().strip())
+    assert answers == ["1 1", "2 2"]
+    store.close()
 
 
 def test_a_copy_made_anew_forgets_the_other_topic(tmp_path: Path) -> None:
