@@ -56,7 +56,7 @@ class Worker:
             ending: tuple[asyncio.Task[Any], ...] = (*seats, copying, stopping)
             for task in ending:
                 task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
+            await asyncio.wait(ending)
             await self._membership.close()
             await self._log.close()
 
