@@ -13,7 +13,7 @@ from typing import cast
 import typer
 from rich.console import Console
 
-from integrator.cli import convert, demo, disclosures, kafka, publish, quarantine, run, subscribe, topics
+from integrator.cli import convert, demo, directory, disclosures, kafka, publish, quarantine, run, subscribe, topics
 from integrator.domain.errors import Busy, IntegratorError, Unavailable
 from integrator.operation import logs
 
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(run.run)
 app.command()(run.status)
+app.command()(directory.check)
+app.command()(directory.apply)
 app.command()(convert.convert)
 app.command()(publish.publish)
 app.command()(subscribe.subscribe)
