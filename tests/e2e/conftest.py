@@ -21,9 +21,9 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from integrator_audit import LedgerReader, Vault
 
 from integrator.operation.settings import Installation
+from integrator_audit import LedgerReader, Vault
 from tests.e2e.installation import Broker, Outcome, Running, command
 from tests.e2e.records import Record, decode, framed, own, read_topics, registered
 
