@@ -1,7 +1,7 @@
 """Runs the tiers of the tests one after the other; a tier that could not run is said last, and fails in CI.
 
-    python -m tests.tiers              every tier
-    python -m tests.tiers unit kafka   some of them
+python -m tests.tiers              every tier
+python -m tests.tiers unit kafka   some of them
 """
 
 from __future__ import annotations

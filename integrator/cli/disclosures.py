@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from integrator_audit import Verifier
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +18,7 @@ from integrator.domain.identifiers import SubjectRef
 from integrator.http.identity import DEVELOPMENT_KEY, DevelopmentCitizens
 from integrator.operation.settings import Installation
 from integrator.sdk.citizen import Citizen, VerifiedDisclosure, read_keys
+from integrator_audit import Verifier
 
 Data = Annotated[Path, typer.Option("--data", envvar="INTEGRATOR_DATA", help="The installation's directory.")]
 Api = Annotated[str | None, typer.Option("--api", help="Address of the integrator; else that of the installation.")]

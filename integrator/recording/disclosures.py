@@ -17,8 +17,6 @@ from functools import partial
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
-from integrator_audit import Entry, part
-
 from integrator.domain.authorisation import Authorisation, Citation, covers
 from integrator.domain.contract import Contract
 from integrator.domain.directory import Knowledge
@@ -27,6 +25,7 @@ from integrator.domain.identifiers import Position, Pseudonym, split_stream
 from integrator.domain.projection import delivered_fields, paths
 from integrator.encoding import parse_schema, record_type
 from integrator.recording.sequencer import LogRecord, Statement
+from integrator_audit import Entry, part
 
 DISCLOSURE: Final = 0x01
 """Type of an entry about one person."""

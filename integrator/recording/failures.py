@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from integrator_audit import errors as audit
-
 from integrator.domain.errors import Busy, IntegratorError, Invalid, Refused, Tampered, Unavailable
+from integrator_audit import errors as audit
 
 
 def translate(error: audit.AuditError) -> IntegratorError:

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, cast
 
-from integrator_audit import Entry, part
-
 from integrator.domain import topics
 from integrator.domain.directory import Knowledge
 from integrator.domain.errors import Invalid
@@ -24,6 +22,7 @@ from integrator.domain.identifiers import Position
 from integrator.encoding import record_type, schemas_directory
 from integrator.recording.disclosures import ACTOR, instant
 from integrator.recording.sequencer import LogRecord, Statement
+from integrator_audit import Entry, part
 
 STEP: Final = 0x02
 """Type of an entry about no person."""

@@ -25,8 +25,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final, cast
 
-from integrator_audit import Ledger, LedgerReader, Signer, Vault, read_part
-
 from integrator import telemetry
 from integrator.domain import topics
 from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
@@ -37,6 +35,7 @@ from integrator.recording.institution import InstitutionRecorder
 from integrator.recording.logs import INSTITUTION, LedgerFiles, Naming, shard, signing_seed
 from integrator.recording.sequencer import Directories, DisclosureSource, Progress, Recorder, Sequencer
 from integrator.recording.threads import in_thread
+from integrator_audit import Ledger, LedgerReader, Signer, Vault, read_part
 
 _LOG = telemetry.log("recording")
 

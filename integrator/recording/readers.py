@@ -9,11 +9,10 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from integrator_audit import LedgerReader, Vault
-
 from integrator.domain.errors import Unavailable
 from integrator.recording.failures import translated
 from integrator.recording.logs import LedgerFiles
+from integrator_audit import LedgerReader, Vault
 
 
 def _whole(files: LedgerFiles) -> list[str]:

@@ -18,14 +18,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from integrator_audit import Entry, SetAside
-
 from integrator import telemetry
 from integrator.domain.directory import DirectoryView, Knowledge
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position
 from integrator.recording.failures import translated
 from integrator.recording.threads import in_thread
+from integrator_audit import Entry, SetAside
 
 TopicPartition = tuple[str, int]
 """A topic and the number of one of its partitions."""

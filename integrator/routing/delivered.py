@@ -69,7 +69,8 @@ def _projection(
     knowledge: Knowledge, subject: str, schema: Mapping[str, Any], fields: tuple[str, ...]
 ) -> tuple[RegisteredSchema, Projector]:
     """Choose the schema of a topic for `fields`: the one that spans fit exactly, else the latest by way of fastavro."""
-    derived, spans = parse_schema(json.dumps(derive_schema(schema, fields))), compile_projector(schema, fields)
+    derived = parse_schema(json.dumps(derive_schema(schema, fields)))
+    spans = compile_projector(schema, fields, validated=True)  # by the reader of the stream, for every record
     versions = [one for one in knowledge.schemas.values() if one.subject == subject]
     versions.sort(key=lambda one: one.version, reverse=True)
     for registered in versions:

@@ -1,6 +1,7 @@
 """Copies the authorised byte spans of an Avro record, and reads a few of its values, without decoding the rest.
 
-- Both are compiled once for a schema and fields, and both validate the whole record (`routing.walker`).
+- Both are compiled once for a schema and fields, and both validate the whole record (`routing.walker`), unless the
+  projection is told that the reader has done so.
 - A projection is made of spans of authorised fields, of the union indexes and block counts on the way to them, and of
   nothing else. `projection.pick` says what it must mean; fastavro is the oracle of the tests.
 """
@@ -22,13 +23,14 @@ Reader = Callable[[bytes], tuple[Any, ...]]
 """Avro body in, values out: those of `ones` (`None` when absent), then those of `lists`. Raises `Invalid`."""
 
 
-def compile_projector(schema: Mapping[str, Any], fields: Sequence[str]) -> Projector:
+def compile_projector(schema: Mapping[str, Any], fields: Sequence[str], *, validated: bool = False) -> Projector:
     """Compile the projection of records of `schema` to `fields`.
 
-    Raises `Invalid` (`path-unknown`, `schema-invalid`).
+    `validated`: it is only given bodies that a `Reader` of the same schema has accepted; it does not look at them
+    again, nor at all behind the last authorised field. Raises `Invalid` (`path-unknown`, `schema-invalid`).
     """
     _check(schema, fields)
-    return _Projection(Types(schema)).compile(selection(fields))
+    return _Projection(Types(schema), validated=validated).compile(selection(fields))
 
 
 def compile_reader(schema: Mapping[str, Any], *, ones: Sequence[str], lists: Sequence[str]) -> Reader:
@@ -70,7 +72,11 @@ class _Projection(Walker):
     """Whether a span is open at this point of the source."""
 
     def compile(self, chosen: Selection) -> Projector:
-        self._project(self.types.top, chosen, depth=0)
+        fields = self.types.top["fields"]
+        if self.validated:
+            last = max((at for at, field in enumerate(fields) if field["name"] in chosen), default=-1)
+            fields = fields[: last + 1]
+        self._fields(fields, chosen, depth=0)
         self._stop()
         return cast("Projector", self.function(first="out = []; o = out.append", result="b''.join(out)"))
 
@@ -107,12 +113,15 @@ class _Projection(Walker):
             )
             self.line("o(b'\\0')")
         else:
-            for field in node["fields"]:
-                if field["name"] in chosen:
-                    self._project(field["type"], chosen[field["name"]], depth=depth)
-                else:
-                    self._stop()
-                    self.skip(field["type"], depth=depth)
+            self._fields(node["fields"], chosen, depth=depth)
+
+    def _fields(self, fields: Sequence[Any], chosen: Selection, *, depth: int) -> None:
+        for field in fields:
+            if field["name"] in chosen:
+                self._project(field["type"], chosen[field["name"]], depth=depth)
+            else:
+                self._stop()
+                self.skip(field["type"], depth=depth)
 
     def _branch(self, node: Any, chosen: Selection, *, depth: int) -> None:
         self._keeping = True  # the index of the union

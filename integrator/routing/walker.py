@@ -45,17 +45,30 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             _bad()
 
 
-class Walker:
-    """Source of one walk. In it `b` is the body and `p` the position; `x` and `q` hold for a few lines only."""
+def _length(data: bytes, at: int) -> tuple[int, int]:
+    """Read a length of more than one byte at `at`, still zigzag, or refuse a negative one."""
+    value, at = _varint(data, at)
+    if value & 1:
+        _bad()
+    return value, at
 
-    def __init__(self, types: Types) -> None:
+
+class Walker:
+    """Source of one walk. In it `b` is the body and `p` the position; `x` and `q` hold for a few lines only.
+
+    `validated` walks are for bodies that another walk over the same schema has accepted: they step over what that one
+    has looked at, and what they make of any other bytes means nothing.
+    """
+
+    def __init__(self, types: Types, *, validated: bool = False) -> None:
         self.types = types
+        self.validated = validated
         self._lines: list[str] = []
         self._indent = 2
         self._functions: list[str] = []
         self._named: dict[str, str] = {}
         self._count = 0
-        self._constants: dict[str, Any] = {"bad": _bad, "varint": _varint, "Invalid": Invalid}
+        self._constants: dict[str, Any] = {"bad": _bad, "varint": _varint, "length": _length, "Invalid": Invalid}
 
     def function(self, *, first: str, result: str) -> Callable[[bytes], Any]:
         """Return the walk as a function of the body: it begins with the statement `first` and returns `result`."""
@@ -65,7 +78,7 @@ class Walker:
             " try:",
             f"  p = 0; {first}",
             *self._lines,
-            "  if p != len(b): bad()",
+            *(() if self.validated else ("  if p != len(b): bad()",)),
             f"  return {result}",
             " except (IndexError, UnicodeDecodeError, RecursionError):",
             "  raise Invalid('contract', 'The value does not fit its schema.') from None",
@@ -102,8 +115,8 @@ class Walker:
 
     def length(self) -> None:
         """Read a length into `q`: the position after so many bytes. Past the end is noticed at the next read."""
-        self.long()
-        self.line("if x & 1: bad()", "q = p + (x >> 1)")
+        # One look tells that a length is below 64 and not negative, as nearly all are.
+        self.line("x = b[p]", "if x & 129: x, p = length(b, p)", "else: p += 1", "q = p + (x >> 1)")
 
     def index(self, choices: int) -> None:
         """Read the doubled index of one of `choices` into `x`."""
@@ -111,7 +124,8 @@ class Walker:
             self.line("x = b[p]; p += 1")
         else:
             self.long()
-        self.line(f"if x & 1 or x > {2 * choices - 2}: bad()")
+        if not self.validated:
+            self.line(f"if x & 1 or x > {2 * choices - 2}: bad()")
 
     def skip(self, node: Any, *, depth: int) -> None:
         """Walk over a value of the type `node`. `depth` counts the loops around it in this function."""
@@ -132,11 +146,11 @@ class Walker:
         match kind:
             case "string":
                 self.length()
-                self.line("b[p:q].decode(); p = q")
+                self.line("p = q" if self.validated else "b[p:q].decode(); p = q")
             case "bytes":
                 self.length()
                 self.line("p = q")
-            case "int":
+            case "int" if not self.validated:
                 self.long()
                 self.line("if x > 0xFFFFFFFF: bad()")
             case "boolean":

@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 
 import httpx2
-from integrator_audit import VerifiedOpening, Verifier, verify_opening
-from integrator_audit import errors as audit
 
 from integrator.domain.errors import Invalid, Refused, Tampered, Unavailable
+from integrator_audit import VerifiedOpening, Verifier, verify_opening
+from integrator_audit import errors as audit
 
 PAGE: Final = 50
 _ROUTE: Final = "/v1/me/disclosures"

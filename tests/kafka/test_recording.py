@@ -21,7 +21,6 @@ import pytest
 import recording_samples as world
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from integrator_audit import Ledger, LedgerReader, Vault, read_part
 from pydantic import SecretStr
 
 from integrator.domain.errors import IntegratorError, Refused
@@ -30,6 +29,7 @@ from integrator.kafka.disclosures import KafkaDisclosureSource
 from integrator.kafka.topics import TopicSpec, reconcile_topics
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.sequencer import Sequencer
+from integrator_audit import Ledger, LedgerReader, Vault, read_part
 
 pytestmark = pytest.mark.kafka
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import pytest
 from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
-from sdk_world import LANES, PARTITIONS, SCHEMA, TOKEN, Login, World, deliver, every_record, world
 
 from integrator.domain import topics
 from integrator.domain.errors import Invalid, Refused, Tampered, Unavailable
@@ -21,6 +20,7 @@ from integrator.sdk.agency import Agency
 from integrator.sdk.delivered import Delivered
 from integrator.sdk.message import SourceMessage, message_id
 from integrator.sdk.owner import Published, RegistryOwner
+from tests.kafka.sdk_world import LANES, PARTITIONS, SCHEMA, TOKEN, Login, World, deliver, every_record, world
 
 pytestmark = pytest.mark.kafka
 __all__ = ["world"]

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import typer
 from aiokafka import AIOKafkaProducer
-from sdk_world import LANES, PARTITIONS, TOKEN, Login, World, deliver, every_record, world
 from typer.testing import CliRunner
 
 from integrator.cli import publish, quarantine, subscribe
@@ -23,6 +22,7 @@ from integrator.kafka import access
 from integrator.kafka.access import AccessSpec, Acl
 from integrator.kafka.connection import Connection
 from integrator.operation.settings import Installation, Settings
+from tests.kafka.sdk_world import LANES, PARTITIONS, TOKEN, Login, World, deliver, every_record, world
 
 pytestmark = pytest.mark.kafka
 __all__ = ["world"]

@@ -16,10 +16,10 @@ from typing import Any
 
 import fastavro
 import pytest
-from integrator_adapters.lo3 import ADAPTER
 
 from integrator.encoding import schemas_directory
 from integrator.sdk.adapter import BlankRow, Converted, Item, Rejected, RowRead, Summary
+from integrator_adapters.lo3 import ADAPTER
 
 pytestmark = pytest.mark.shared
 

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from integrator_adapters.lo3 import ADAPTER
-
 from integrator.sdk.adapter import Converted, Item, Rejected, Summary
+from integrator_adapters.lo3 import ADAPTER
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FIRST, SECOND, THIRD, FOURTH = "999990639", "999993872", "999994542", "999995078"

@@ -7,11 +7,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from integrator_adapters.lo3 import ADAPTER
 
 from integrator.domain.errors import Invalid
 from integrator.sdk.adapter import Summary, convert_file, installed_adapter, installed_adapters
 from integrator.sdk.message import SourceMessage, read_events
+from integrator_adapters.lo3 import ADAPTER
 from tests.unit.adapters.lists import FIRST, SECOND, person, row, text
 
 ID = "00000000-0000-5000-8000-000000000000"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from integrator_adapters.lo3.dates import date_of, instant_of
 
+from integrator_adapters.lo3.dates import date_of, instant_of
 from tests.unit.adapters.lists import FIRST, SECOND, THIRD, convert, person, rejects, row, text, values
 
 

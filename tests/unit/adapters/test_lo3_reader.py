@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from integrator_adapters.lo3 import ADAPTER
 
 from integrator.domain.errors import Invalid
 from integrator.sdk.adapter import Converted, Notice, Summary
+from integrator_adapters.lo3 import ADAPTER
 from tests.unit.adapters.lists import FIRST, NOW, SECOND, THIRD, convert, person, rejects, row, text, values
 
 LISTS = [person(p08_H="58"), row(p08_09_10="0363"), person(SECOND, p09_02_10="Arend", p09_01_20=THIRD)]

@@ -12,15 +12,15 @@ from typing import Any
 
 import fastavro
 import pytest
-from integrator_adapters.population import ADAPTER, Population
-from integrator_adapters.population.numbers import Numbers
-from integrator_adapters.population.words import DIAGNOSES
 
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import is_valid
 from integrator.encoding import schemas_directory
 from integrator.sdk.adapter import Summary
 from integrator.sdk.message import SourceMessage
+from integrator_adapters.population import ADAPTER, Population
+from integrator_adapters.population.numbers import Numbers
+from integrator_adapters.population.words import DIAGNOSES
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 ENVELOPE = frozenset({"kind", "changed", "corrects", "registeredAt", "validFrom"})

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from audit_samples import Place, fill
+
+from tests.unit.audit.audit_samples import Place, fill
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from audit_samples import GENERATION_KEY, ORIGIN, Place, signer
+from typer.testing import CliRunner, Result
+
 from integrator_audit import Signer
 from integrator_audit.cli import app
-from typer.testing import CliRunner, Result
+from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, Place, signer
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, fill, institution_entry, signer
+
 from integrator_audit import (
     Entry,
     Invalid,
@@ -28,6 +28,7 @@ from integrator_audit import (
 from integrator_audit.fsck import fsck
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.sqlite import SqliteStore
+from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, fill, institution_entry, signer
 
 SOURCE = ("integrator.disclosures", 0)
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from audit_samples import ORIGIN, PEOPLE, Place, entry, fill, signer
+
 from integrator_audit import Invalid, LedgerReader, Refused, Signer, Tampered, Unavailable, verify_opening
 from integrator_audit.merkle import leaf_hash
 from integrator_audit.tiles import frame_entries, split_bundle
+from tests.unit.audit.audit_samples import ORIGIN, PEOPLE, Place, entry, fill, signer
 
 
 def test_a_readers_head_is_the_checkpoints(filled: Place) -> None:

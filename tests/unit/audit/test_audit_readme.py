@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from audit_samples import Place, signer
+
+from tests.unit.audit.audit_samples import Place, signer
 
 README = Path(__file__).parents[3] / "audit" / "README.md"
 

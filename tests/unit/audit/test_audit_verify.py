@@ -8,11 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from audit_samples import ORIGIN, Place, entry, fill, flip, signer
+
 from integrator_audit import LedgerReader, Refused, Signer, Tampered, Unavailable
 from integrator_audit.sources import DirectorySource, HttpSource, open_source
 from integrator_audit.state import State
 from integrator_audit.verify import Verification, verify_log
+from tests.unit.audit.audit_samples import ORIGIN, Place, entry, fill, flip, signer
 
 VERIFIER = signer().verifier
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from integrator_audit import Invalid, Signer, Tampered
 from integrator_audit.checkpoint import Checkpoint, open_checkpoint, read_unverified
 from integrator_audit.merkle import EMPTY_ROOT

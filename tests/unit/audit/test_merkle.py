@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from integrator_audit import Tampered
 from integrator_audit.merkle import (
     EMPTY_ROOT,

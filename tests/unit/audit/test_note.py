@@ -4,6 +4,7 @@ import base64
 from hashlib import sha256
 
 import pytest
+
 from integrator_audit import Invalid, Signer, Tampered, Verifier
 from integrator_audit.note import Note, verify_note
 

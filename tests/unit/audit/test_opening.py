@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from audit_samples import ORIGIN, Place, signer
+
 from integrator_audit import Invalid, LedgerReader, Refused, Signer, Tampered, verify_opening
 from integrator_audit.receipt import Receipt
+from tests.unit.audit.audit_samples import ORIGIN, Place, signer
 
 Opening = dict[str, Any]
 

@@ -5,11 +5,12 @@ import json
 from hashlib import sha256
 
 import pytest
-from audit_samples import ORIGIN, PEOPLE, entry, institution_entry
 from hypothesis import given
 from hypothesis import strategies as st
+
 from integrator_audit import Entry, Invalid, part, read_part
 from integrator_audit.parts import check_entry, commitment, leaf_entry, part_hash
+from tests.unit.audit.audit_samples import ORIGIN, PEOPLE, entry, institution_entry
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 KEYS = TEXT.filter(lambda key: not (key.isascii() and key.isdigit()) and key != "schema")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from integrator_audit import Invalid, Tampered
 from integrator_audit.frontier import Frontier
 from integrator_audit.tiles import (

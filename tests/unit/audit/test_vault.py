@@ -4,8 +4,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from audit_samples import GENERATION_KEY, PEOPLE
+
 from integrator_audit import Invalid, Refused, Tampered, Unavailable, Vault
+from tests.unit.audit.audit_samples import GENERATION_KEY, PEOPLE
 
 NONCE = bytes(12)
 

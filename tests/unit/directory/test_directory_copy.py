@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Protocol
 
-import directory_samples as samples
 import pytest
 
 from integrator.directory.memory import MemoryDirectory
@@ -22,6 +21,7 @@ from integrator.directory.view import Directory, DirectoryReading
 from integrator.domain.directory import StandingInscription
 from integrator.domain.errors import IntegratorError, Unavailable
 from integrator.domain.identifiers import Position, Pseudonym
+from tests.unit.directory import directory_samples as samples
 
 PERSON = Pseudonym(bytes.fromhex(samples.PERSON))
 NOBODY = Pseudonym(bytes(32))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-import directory_samples as samples
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from integrator.directory.records import (
 )
 from integrator.domain.directory import RegisteredSchema, StandingInscription
 from integrator.domain.errors import Invalid
+from tests.unit.directory import directory_samples as samples
 
 FULL_AUTHORISATION = samples.authorisation(
     onBehalfOf="gemeente",

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import directory_samples as samples
 import pytest
 
 from integrator.directory.documents import Inscriptions, Rejected, Stated
@@ -24,6 +23,7 @@ from integrator.domain.errors import Refused, Unavailable
 from integrator.domain.identifiers import Position, Pseudonym, SubjectRef
 from integrator.domain.pseudonyms import pseudonym
 from integrator.encoding import record_type
+from tests.unit.directory import directory_samples as samples
 
 REPOSITORY = Path(__file__).parents[3]
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

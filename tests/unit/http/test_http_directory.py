@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from http_samples import TEXTS, World, authorisation, bearer
 
 from integrator.directory.documents import Origin, Rejected, Stated, problem, to_wire
 from integrator.domain.purpose import Agency
+from tests.unit.http.http_samples import TEXTS, World, authorisation, bearer
 
 AGENCY = Agency.model_validate(
     {

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from http_samples import World, bearer
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,6 +13,7 @@ from starlette.testclient import TestClient
 
 from integrator.http.app import MAX_BODY, MAX_STATEMENT, create_app
 from integrator.http.headers import SECURITY
+from tests.unit.http.http_samples import World, bearer
 
 ASKED = {"stream": "demo/grant", "purpose": "aow"}
 

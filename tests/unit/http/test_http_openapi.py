@@ -9,9 +9,9 @@ import re
 from typing import Any
 
 import pytest
-from http_samples import REPOSITORY
 
 from integrator.http.openapi import as_text, integrator_document
+from tests.unit.http.http_samples import REPOSITORY
 
 DOCUMENT = integrator_document()
 

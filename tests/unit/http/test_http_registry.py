@@ -9,8 +9,9 @@ import json
 from typing import Any
 
 import pytest
-from http_samples import PROJECTED, SCHEMA, World
 from starlette.testclient import TestClient
+
+from tests.unit.http.http_samples import PROJECTED, SCHEMA, World
 
 SUBJECT = "agency.svb.aow.demo.grant-value"
 REGISTERED = {"subject": SUBJECT, "version": 1, "id": 2, "schema": json.dumps(PROJECTED)}

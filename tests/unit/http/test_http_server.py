@@ -7,10 +7,10 @@ import signal
 import socket
 
 import httpx2
-from http_samples import World
 
 from integrator.http.app import create_app
 from integrator.http.server import serve
+from tests.unit.http.http_samples import World
 
 
 async def test_requests_are_answered_until_the_word_to_stop() -> None:

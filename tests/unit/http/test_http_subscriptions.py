@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from http_samples import World, authorisation, bearer, knowledge
 
 from integrator.domain.directory import StandingAuthorisation
 from integrator.domain.identifiers import Position
+from tests.unit.http.http_samples import World, authorisation, bearer, knowledge
 
 ASKED = {"stream": "demo/grant", "purpose": "aow"}
 

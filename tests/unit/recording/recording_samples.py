@@ -11,8 +11,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from integrator_audit import Ledger, Signer, Vault
-
 from integrator.domain import topics
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
@@ -22,6 +20,7 @@ from integrator.domain.pseudonyms import pseudonym
 from integrator.domain.purpose import Agency, Purpose, Source
 from integrator.encoding import record_type
 from integrator.recording.sequencer import LogBatch, LogRecord
+from integrator_audit import Ledger, Signer, Vault
 
 LEDGER_KEY = bytes(range(32))
 GENERATION = bytes(range(32, 64))

@@ -14,7 +14,6 @@ import httpx2
 import pytest
 import recording_samples as world
 from fastapi import FastAPI
-from integrator_audit import LedgerReader, Signer, Vault, Verifier
 
 from integrator.domain.errors import IntegratorError, Invalid, Refused, Tampered, Unavailable
 from integrator.domain.identifiers import SubjectRef
@@ -22,6 +21,7 @@ from integrator.http import disclosures, problems
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.openings import Openings
 from integrator.sdk.citizen import Citizen, VerifiedDisclosure, read_keys
+from integrator_audit import LedgerReader, Signer, Vault, Verifier
 
 Tamper = Callable[[dict[str, Any]], None]
 

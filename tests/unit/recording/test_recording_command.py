@@ -16,7 +16,6 @@ import typer
 import uvicorn
 from click.testing import Result
 from fastapi import FastAPI
-from integrator_audit import Signer
 from typer.testing import CliRunner
 
 from integrator.cli.disclosures import disclosures as command
@@ -27,6 +26,7 @@ from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.logs import LedgerFiles
 from integrator.recording.openings import Openings
 from integrator.recording.readers import Readers
+from integrator_audit import Signer
 
 APP = typer.Typer()
 APP.command()(command)

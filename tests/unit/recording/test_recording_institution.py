@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 import recording_samples as world
-from integrator_audit import Entry, read_part
 
 from integrator.domain import topics
 from integrator.domain.errors import Invalid
 from integrator.encoding import record_type, schemas_directory
 from integrator.recording.institution import PARTS, TEXTS, InstitutionRecorder, schema_texts
 from integrator.recording.sequencer import LogRecord
+from integrator_audit import Entry, read_part
 
 AT = "2026-11-24T11:46:45.123Z"
 refusal, step = world.refusal, world.step

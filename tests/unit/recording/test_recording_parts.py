@@ -12,13 +12,13 @@ import pytest
 import recording_samples as world
 from hypothesis import given
 from hypothesis import strategies as st
-from integrator_audit import Entry, read_part
 
 from integrator.domain.authorisation import Citation, covers
 from integrator.domain.errors import Invalid
 from integrator.domain.projection import paths
 from integrator.encoding import parse_schema, schemas_directory
 from integrator.recording.disclosures import DisclosureRecorder, accountability, concerning, in_force, read
+from integrator_audit import Entry, read_part
 
 
 def made(value: bytes, **known: Any) -> list[Entry]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import recording_samples as world
-from integrator_audit import LedgerReader, Verifier
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -25,6 +24,7 @@ from integrator.recording.logs import LedgerFiles, Naming, half_year, is_log, si
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.readers import Readers, open_log
 from integrator.recording.sequencer import LogBatch
+from integrator_audit import LedgerReader, Verifier
 
 NAMING = Naming("demo.integrator.example", "test")
 KEYS = Keys(signing=b"s" * 32, generation=world.GENERATION)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import recording_samples as world
-from integrator_audit import Entry, Ledger, LedgerReader, SetAside, Vault, read_part
-from integrator_audit import errors as audit
 
 from integrator.domain import topics
 from integrator.domain.errors import Unavailable
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.sequencer import Sequencer
+from integrator_audit import Entry, Ledger, LedgerReader, SetAside, Vault, read_part
+from integrator_audit import errors as audit
 
 PLACE = (topics.DISCLOSURES, 2)
 AUNT = [world.person(world.MOTHER, "aunt")]

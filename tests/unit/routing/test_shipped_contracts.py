@@ -16,7 +16,7 @@ from integrator.domain.projection import Types, derive_schema, leaf_paths, paths
 from integrator.domain.reading import EventReader
 from integrator.encoding import decode, parse_schema, schemas_directory
 from integrator.routing.splice import compile_projector, compile_reader
-from tests.unit.routing.avro import values
+from tests.unit.routing.avro_oracle import values
 
 FOLDERS = sorted(Path(str(schemas_directory())).glob("*/*/contract.yaml"))
 CASES = pytest.mark.parametrize("file", FOLDERS, ids=lambda file: "/".join(file.parts[-3:-1]))

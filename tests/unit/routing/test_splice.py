@@ -13,7 +13,7 @@ from integrator.domain.errors import Invalid
 from integrator.domain.projection import Types, derive_schema, paths, pick, selection
 from integrator.encoding import decode, encode, parse_schema
 from integrator.routing.splice import compile_projector, compile_reader
-from tests.unit.routing.avro import long, overlay, schemas, text, values
+from tests.unit.routing.avro_oracle import long, overlay, schemas, text, values
 
 THOROUGH = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -42,6 +42,7 @@ def test_a_projection_is_what_picking_means(case: tuple[dict[str, Any], list[str
     assert decode(parsed(schema), body) == value
     projected = compile_projector(schema, fields)(body)
     assert decode(parsed(derive_schema(schema, fields)), projected) == pick(schema, value, fields)
+    assert compile_projector(schema, fields, validated=True)(body) == projected
 
 
 @THOROUGH
@@ -80,6 +81,7 @@ def test_what_the_oracle_rejects_is_never_projected(
         return
     value = decode(parsed(schema), bytes(hostile))
     derived = parsed(derive_schema(schema, fields))
+    assert compile_projector(schema, fields, validated=True)(bytes(hostile)) == projected
     # Encoded, because a mutated double may be NaN, which equals nothing.
     assert encode(derived, decode(derived, projected)) == encode(derived, pick(schema, value, fields))
 
