@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner.default import murmur2
+from aiokafka.partitioner import murmur2
 
 from tests.e2e.conftest import Played
 from tests.e2e.installation import Running, command
@@ -56,7 +56,7 @@ class Source:
         self.child = next(number for number in map(str, _people) if passes_elfproef(number))
 
     def indication(self, **changed: Any) -> dict[str, Any]:
-        born = date(date.today().year - 7, 1, 1)
+        born = date(datetime.now(UTC).year - 7, 1, 1)
         value: dict[str, Any] = {
             "kind": "created", "changed": [], "corrects": None, "registeredAt": "2026-01-01T00:00:00Z",
             "indicationId": f"WLZ-TEST-{next(_indications):06d}", "steward": "ciz", "bsn": self.child,
@@ -236,7 +236,7 @@ def value_of(played: Played, record: Record) -> dict[str, Any]:
 async def test_each_bad_record_is_set_aside_with_its_reason_and_place(run: Sent) -> None:
     expected = {place: reason for place, reason in zip(run.places, run.reasons, strict=True) if reason}
     assert len(expected) == len(BAD)
-    named = {place: name for place, name in zip(run.places[1::2], BAD, strict=True)}
+    named = dict(zip(run.places[1::2], BAD, strict=True))
     found = {named.get(place, place): one["reason"] for place, one in run.quarantine.items()}
     assert found == {named[place]: reason for place, reason in expected.items()}
     for one in run.quarantine.values():
