@@ -18,7 +18,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "recording"))
 
 import pytest
-import recording_samples as world
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from pydantic import SecretStr
@@ -30,6 +29,7 @@ from integrator.kafka.topics import TopicSpec, reconcile_topics
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.sequencer import Sequencer
 from integrator_audit import Ledger, LedgerReader, Vault, read_part
+from tests.unit.recording import recording_samples as world
 
 pytestmark = pytest.mark.kafka
 

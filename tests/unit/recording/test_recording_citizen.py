@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import recording_samples as world
 from fastapi import FastAPI
 
 from integrator.domain.errors import IntegratorError, Invalid, Refused, Tampered, Unavailable
@@ -22,6 +21,7 @@ from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.openings import Openings
 from integrator.sdk.citizen import Citizen, VerifiedDisclosure, read_keys
 from integrator_audit import LedgerReader, Signer, Vault, Verifier
+from tests.unit.recording import recording_samples as world
 
 Tamper = Callable[[dict[str, Any]], None]
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import recording_samples as world
 import typer
 import uvicorn
 from click.testing import Result
@@ -27,6 +26,7 @@ from integrator.recording.logs import LedgerFiles
 from integrator.recording.openings import Openings
 from integrator.recording.readers import Readers
 from integrator_audit import Signer
+from tests.unit.recording import recording_samples as world
 
 APP = typer.Typer()
 APP.command()(command)

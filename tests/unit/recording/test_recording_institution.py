@@ -7,7 +7,6 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-import recording_samples as world
 
 from integrator.domain import topics
 from integrator.domain.errors import Invalid
@@ -15,6 +14,7 @@ from integrator.encoding import record_type, schemas_directory
 from integrator.recording.institution import PARTS, TEXTS, InstitutionRecorder, schema_texts
 from integrator.recording.sequencer import LogRecord
 from integrator_audit import Entry, read_part
+from tests.unit.recording import recording_samples as world
 
 AT = "2026-11-24T11:46:45.123Z"
 refusal, step = world.refusal, world.step

@@ -9,7 +9,6 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
-import recording_samples as world
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from integrator.domain.projection import paths
 from integrator.encoding import parse_schema, schemas_directory
 from integrator.recording.disclosures import DisclosureRecorder, accountability, concerning, in_force, read
 from integrator_audit import Entry, read_part
+from tests.unit.recording import recording_samples as world
 
 
 def made(value: bytes, **known: Any) -> list[Entry]:

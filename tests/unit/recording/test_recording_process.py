@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-import recording_samples as world
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -25,6 +24,7 @@ from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.readers import Readers, open_log
 from integrator.recording.sequencer import LogBatch
 from integrator_audit import LedgerReader, Verifier
+from tests.unit.recording import recording_samples as world
 
 NAMING = Naming("demo.integrator.example", "test")
 KEYS = Keys(signing=b"s" * 32, generation=world.GENERATION)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-import recording_samples as world
 
 from integrator.domain import topics
 from integrator.domain.errors import Unavailable
@@ -16,6 +15,7 @@ from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.sequencer import Sequencer
 from integrator_audit import Entry, Ledger, LedgerReader, SetAside, Vault, read_part
 from integrator_audit import errors as audit
+from tests.unit.recording import recording_samples as world
 
 PLACE = (topics.DISCLOSURES, 2)
 AUNT = [world.person(world.MOTHER, "aunt")]
