@@ -16,7 +16,9 @@ copies up to `after` and answers with the number of records.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -82,6 +84,9 @@ class Copy:
 
 
 async def _main() -> None:
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # as in a worker
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # a topic that is new is retried, which it tells
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     settings: dict[str, str] = json.loads(await lines.readline())

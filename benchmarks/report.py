@@ -83,9 +83,9 @@ def show(found: Mapping[str, Any], console: Console) -> None:
         highlight=False,
     )
     title = f"{found['records']:,} records of {found['recordBytes']:.0f} bytes, medians of {found['rounds']} rounds"
-    table = Table(title=title, title_justify="left")
-    table.add_column("line")
-    for column in ("events/s", "least", "most", "CPU µs", "broker CPU µs", "cores", "broker", "ledger"):
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    table.add_column("line", no_wrap=True)
+    for column in ("events/s", "least", "most", "CPU µs", "broker µs", "cores", "broker", "ledger"):
         table.add_column(column, justify="right", no_wrap=True)
     for line, name in _NAMES.items():
         figures = found["lines"][line]
