@@ -8,7 +8,7 @@ import pytest
 
 from integrator_audit import AuditError, Signer, Unavailable, Vault
 from integrator_audit.fsck import Report, fsck
-from tests.unit.audit.audit_samples import ORIGIN, Place, fill, signer
+from tests.unit.audit.audit_samples import ORIGIN, PEOPLE, Place, fill, signer
 
 
 def check(place: Place, *, vault: bool = True) -> Report:
@@ -170,8 +170,6 @@ def test_another_logs_vault_opens_nothing(filled: Place, tmp_path: Path) -> None
 
 
 def test_a_part_that_is_not_canonical_is_found(place: Place) -> None:
-    from audit_samples import PEOPLE
-
     from integrator_audit import Entry, part
 
     ledger = place.ledger()
