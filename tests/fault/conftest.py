@@ -149,6 +149,10 @@ class Worker:
         """Send a signal to the process."""
         os.kill(self._process.pid, number)
 
+    def said(self, event: str) -> int:
+        """Return how many times the worker's log has the event."""
+        return self.log.read_text().count(event)
+
     async def ended(self, *, seconds: float = 15.0) -> int:
         """Return the exit code when the process has ended."""
         return await asyncio.to_thread(self._process.wait, seconds)

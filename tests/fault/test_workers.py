@@ -43,8 +43,9 @@ async def judged(mill: Mill) -> dict[str, int]:
 
 
 async def test_a_killed_worker_loses_nothing_and_repeats_nothing(mill: Mill) -> None:
-    first, _second = mill.worker(), mill.worker()
+    first, second = mill.worker(), mill.worker()
     async with flowing(mill):
+        await until_shared(first, second)
         await mill.until_moving()
         first.send(signal.SIGKILL)
         await mill.until_moving(records=400)
@@ -52,14 +53,17 @@ async def test_a_killed_worker_loses_nothing_and_repeats_nothing(mill: Mill) -> 
 
 
 async def test_a_paused_worker_that_comes_back_neither_repeats_nor_loses(mill: Mill) -> None:
-    first, _second = mill.worker(), mill.worker()
+    first, second = mill.worker(), mill.worker()
     async with flowing(mill):
+        await until_shared(first, second)
         await mill.until_moving()
+        before = second.said("lane-opened")
         first.send(signal.SIGSTOP)
-        # Its lanes are the other's once the session (1 s) is over; then it wakes up inside its old transaction.
-        await until_lanes_reopened(mill)
+        # Its lanes are the other's once the session (1 s) is over; then it wakes up inside its old transactions.
+        await until_said(second, "lane-opened", times=before + line.LANES // 2)
         await mill.until_moving()
         first.send(signal.SIGCONT)
+        await until_said(first, "lane-fenced")
         await mill.until_moving(records=400)
     await judged(mill)
 
@@ -100,15 +104,14 @@ async def test_nothing_is_decided_with_less_than_was_already_decided_with(mill: 
     judge.judge(await judge.until_done(mill.broker.connection(), directory=101))
 
 
+async def until_shared(*workers: Worker) -> None:
+    """Wait until each of two workers has opened its half of the lanes."""
+    for worker in workers:
+        await until_said(worker, "lane-opened", times=line.LANES // 2)
+
+
 async def until_said(worker: Worker, event: str, *, times: int = 1) -> None:
     """Wait until the worker's log has the event so many times."""
     async with asyncio.timeout(30):
-        while worker.log.read_text().count(event) < times:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
-async def until_lanes_reopened(mill: Mill) -> None:
-    """Wait until the workers together have opened more lanes than there are."""
-    async with asyncio.timeout(30):
-        while sum(each.log.read_text().count("lane-opened") for each in mill.workers) <= line.LANES:  # noqa: ASYNC110
+        while worker.said(event) < times:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
