@@ -7,6 +7,7 @@ There is no rotation in place: another key is another version, or another genera
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 from typing import Literal
 
@@ -21,19 +22,38 @@ def pseudonym(key: bytes, label: Label, person: SubjectRef) -> Pseudonym:
     return Pseudonym(hmac.digest(key, message, "sha256"))
 
 
+class _Mac:
+    """HMAC-SHA256 of messages with one beginning under one key, both hashed once: a third of the time of `hmac`.
+
+    Source: RFC 2104 §2, and §4 on precomputed keys.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes, beginning: bytes) -> None:
+        block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\x00")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + beginning)
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def of(self, rest: bytes) -> bytes:
+        """Return the 32 bytes of the code of the beginning and `rest`."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(rest)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
 class Pseudonyms:
     """`pseudonym` under one key and label, which are prepared once: for those who need many."""
 
-    __slots__ = ("_start",)
+    __slots__ = ("_mac",)
 
     def __init__(self, key: bytes, label: Label) -> None:
-        self._start = hmac.new(key, label.encode() + b"\x00", "sha256")
+        self._mac = _Mac(key, label.encode() + b"\x00")
 
     def of(self, person: SubjectRef) -> Pseudonym:
         """Return the 32-byte pseudonym of `person`."""
-        mac = self._start.copy()
-        mac.update(person.canonical.encode())
-        return Pseudonym(mac.digest())
+        return Pseudonym(self._mac.of(person.canonical.encode()))
 
     def key_of(self, person: SubjectRef) -> bytes:
         """Return what `pairwise_key` does, if the label is `pairwise`."""
@@ -49,12 +69,22 @@ def _key(pairwise: Pseudonym) -> bytes:
     return base64.urlsafe_b64encode(pairwise)[:43]
 
 
-def pairwise_event_id(key: bytes, source: str, event_id: str) -> str:
-    """Return the id under which one agency, for one purpose, knows the event: a UUIDv8 (RFC 9562 §5.8).
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
-    Its bytes are the first 16 of HMAC-SHA256(key, "event" ‖ 0x00 ‖ source ‖ 0x00 ‖ id).
+
+class PairwiseEventIds:
+    """The ids under which one agency, for one purpose, knows the events of one source: UUIDv8 (RFC 9562 §5.8).
+
+    Their bytes are the first 16 of HMAC-SHA256(key, "event" ‖ 0x00 ‖ source ‖ 0x00 ‖ id).
     """
-    digest = hmac.digest(key, b"event\x00%b\x00%b" % (source.encode(), event_id.encode()), "sha256")
-    text = digest[:16].hex()
-    variant = "89ab"[digest[8] >> 4 & 3]
-    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+    __slots__ = ("_mac",)
+
+    def __init__(self, key: bytes, source: str) -> None:
+        self._mac = _Mac(key, b"event\x00%b\x00" % source.encode())
+
+    def of(self, event_id: str) -> str:
+        """Return the id of one event."""
+        text = self._mac.of(event_id.encode())[:16].hex()
+        variant = _VARIANTS[text[16]]
+        return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"

@@ -8,6 +8,7 @@ that ends in a dot holds nothing of anybody else.
 from __future__ import annotations
 
 import re
+import struct
 
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import NAME_PATTERN, SubjectRef
@@ -113,10 +114,9 @@ def _murmur2(data: bytes) -> int:
     mask, multiplier = 0xFFFFFFFF, 0x5BD1E995
     whole = len(data) & ~3
     state = 0x9747B28C ^ len(data)
-    for at in range(0, whole, 4):
-        word = int.from_bytes(data[at : at + 4], "little") * multiplier & mask
-        word = (word ^ word >> 24) * multiplier & mask
-        state = state * multiplier & mask ^ word
+    for word in struct.unpack(f"<{whole >> 2}I", data[:whole]):
+        mixed = word * multiplier & mask
+        state = (state * multiplier ^ (mixed ^ mixed >> 24) * multiplier) & mask
     if tail := data[whole:]:
         state = (state ^ int.from_bytes(tail, "little")) * multiplier & mask
     state = (state ^ state >> 13) * multiplier & mask

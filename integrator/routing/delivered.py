@@ -16,7 +16,7 @@ from integrator.domain.disclosure import DeliveredPeople
 from integrator.domain.errors import Invalid, Unavailable
 from integrator.domain.identifiers import Position, Pseudonym, SubjectRef, split_stream
 from integrator.domain.projection import delivered_fields, derive_schema
-from integrator.domain.pseudonyms import Pseudonyms, pairwise_event_id
+from integrator.domain.pseudonyms import PairwiseEventIds, Pseudonyms
 from integrator.domain.reading import SourceEvent
 from integrator.domain.topics import agency_topic
 from integrator.encoding import frame, parse_schema, record_type
@@ -39,9 +39,9 @@ class Delivery:
     schema_id: int
     project: Projector
     people: DeliveredPeople
-    key: bytes
-    """The pairwise key of the agency and purpose."""
     pairwise: Pseudonyms
+    """Of the agency and purpose."""
+    event_ids: PairwiseEventIds
     urn: str
     contract: Contract
 
@@ -60,9 +60,8 @@ class Delivery:
         registered, project = _projection(knowledge, f"{topic}-value", schema, fields)
         people = DeliveredPeople(contract, fields)
         urn = knowledge.sources[source].urn
-        return cls(
-            authorisation, topic, registered.id, project, people, key, Pseudonyms(key, "pairwise"), urn, contract
-        )
+        pairwise, event_ids = Pseudonyms(key, "pairwise"), PairwiseEventIds(key, urn)
+        return cls(authorisation, topic, registered.id, project, people, pairwise, event_ids, urn, contract)
 
 
 def _projection(
@@ -147,9 +146,8 @@ class Deliveries:
 
         `body` is the projected Avro body, `source` the position of the source's record.
         """
-        key, urn = self._delivery.key, self._delivery.urn
         sequence = self._sequences.next(self.topic, self._partition)
-        event_id = pairwise_event_id(key, urn, event.id)
+        event_id = self._delivery.event_ids.of(event.id)
         headers = [
             *self._headers,
             ("ce_id", event_id.encode()),
@@ -160,7 +158,7 @@ class Deliveries:
         if fired:
             headers.append(("ce_triggers", ",".join(fired).encode()))
         if event.corrects is not None:
-            headers.append(("ce_corrects", pairwise_event_id(key, urn, event.corrects.lower()).encode()))
+            headers.append(("ce_corrects", self._delivery.event_ids.of(event.corrects.lower()).encode()))
         if envelope.traceparent is not None:
             headers.append(("traceparent", envelope.traceparent))
         value = frame(self._delivery.schema_id, body)

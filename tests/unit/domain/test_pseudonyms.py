@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrator.domain.identifiers import SubjectRef
-from integrator.domain.pseudonyms import Pseudonyms, pairwise_event_id, pairwise_key, pseudonym
+from integrator.domain.pseudonyms import PairwiseEventIds, Pseudonyms, pairwise_key, pseudonym
 
 PERSON = SubjectRef("test", "123456789012")
 
@@ -27,7 +27,7 @@ def test_a_prepared_key_makes_the_same_pseudonyms(key: bytes) -> None:
 @given(st.binary(min_size=1, max_size=64), st.text(max_size=9), st.text(max_size=9))
 def test_a_pairwise_id_is_a_uuid_of_version_8_from_the_keyed_hash(key: bytes, source: str, event: str) -> None:
     digest = hmac.digest(key, b"event\0" + source.encode() + b"\0" + event.encode(), "sha256")
-    found = uuid.UUID(text := pairwise_event_id(key, source, event))
+    found = uuid.UUID(text := PairwiseEventIds(key, source).of(event))
     assert (found.version, found.variant, str(found)) == (8, uuid.RFC_4122, text)
     kept = (2**128 - 1) ^ (0xF << 76) ^ (0x3 << 62)
     assert found.int & kept == int.from_bytes(digest[:16], "big") & kept

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from integrator.domain.directory import RegisteredSchema
 from integrator.domain.errors import Unavailable
 from integrator.domain.projection import derive_schema, pick
-from integrator.domain.pseudonyms import pairwise_event_id, pairwise_key, pseudonym
+from integrator.domain.pseudonyms import PairwiseEventIds, pairwise_key, pseudonym
 from integrator.domain.topics import partition_of
 from integrator.encoding import decode, encode, frame, parse_schema, record_type
 from integrator.routing.engine import ENGINE, Output
@@ -130,7 +130,7 @@ def test_a_delivered_record_has_its_envelope() -> None:
     assert delivered.key == pairwise_key(key, person(SUBJECT))
     assert headers_of(delivered) == {
         "ce_specversion": "1.0",
-        "ce_id": pairwise_event_id(key, URN, ID),
+        "ce_id": PairwiseEventIds(key, URN).of(ID),
         "ce_source": URN,
         "ce_type": "nl.brp.person.changed",
         "ce_time": "2026-11-24T10:00:00Z",
@@ -150,7 +150,7 @@ def test_a_delivered_record_has_its_envelope() -> None:
 def test_a_correction_names_the_event_that_it_corrects_by_its_pairwise_id() -> None:
     output = process(View(knowledge(authorisation())), record(kind="corrected", corrects=ID.upper()))
     ((_, delivered),) = output.deliveries
-    assert headers_of(delivered)["ce_corrects"] == pairwise_event_id(pairwise("svb", "child-benefit"), URN, ID)
+    assert headers_of(delivered)["ce_corrects"] == PairwiseEventIds(pairwise("svb", "child-benefit"), URN).of(ID)
 
 
 def test_headers_that_do_not_apply_are_absent() -> None:
