@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
 from integrator.domain.authorisation import Authorisation
@@ -28,6 +29,10 @@ from integrator.routing.resolution import compile_resolver, same_encoding
 from integrator.routing.splice import Projector, compile_projector
 
 _EPOCH = date(1970, 1, 1).toordinal()
+_ID_LENGTH = long(36)
+"""Before the text of a UUID."""
+_word = cache(text)
+"""`text` of one of few words: kinds and roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +151,12 @@ class Deliveries:
 
         `body` is the projected Avro body, `source` the position of the source's record.
         """
+        delivery = self._delivery
         sequence = self._sequences.next(self.topic, self._partition)
-        event_id = self._delivery.event_ids.of(event.id)
+        event_id = delivery.event_ids.of(event.id).encode()
         headers = [
             *self._headers,
-            ("ce_id", event_id.encode()),
+            ("ce_id", event_id),
             ("ce_time", event.time.encode()),
             ("ce_sequence", b"%020d" % sequence),
             ("ce_kind", event.kind.encode()),
@@ -158,20 +164,20 @@ class Deliveries:
         if fired:
             headers.append(("ce_triggers", ",".join(fired).encode()))
         if event.corrects is not None:
-            headers.append(("ce_corrects", self._delivery.event_ids.of(event.corrects.lower()).encode()))
+            headers.append(("ce_corrects", delivery.event_ids.of(event.corrects.lower()).encode()))
         if envelope.traceparent is not None:
             headers.append(("traceparent", envelope.traceparent))
-        value = frame(self._delivery.schema_id, body)
-        subjects, unidentified = self._delivery.people.of(event)
-        parts = [self._start, long(sequence), self._source, long(source), text(event_id), text(event.kind)]
+        value = frame(delivery.schema_id, body)
+        subjects, unidentified = delivery.people.of(event)
+        parts = [self._start, long(sequence), self._source, long(source), _ID_LENGTH, event_id, _word(event.kind)]
         parts.append(hashlib.sha256(value).digest())
         if subjects:
             parts.append(long(len(subjects)))
             for person, role in subjects:
-                parts += (self._ledger(person), text(role))
+                parts += (self._ledger(person), _word(role))
         parts += (b"\0", long(unidentified))
         return (
-            OutRecord(self._delivery.pairwise.key_of(event.subject), value, tuple(headers)),
+            OutRecord(delivery.pairwise.key_of(event.subject), value, tuple(headers)),
             b"".join(parts),
             unidentified,
         )

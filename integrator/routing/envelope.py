@@ -47,9 +47,8 @@ def read_envelope(headers: Headers, *, source: bytes, event_type: bytes) -> Enve
     found = dict(headers)
     if len(found) != len(headers):
         _refuse_doubles(headers)
-    for name in _EVERY_EVENT:
-        if not found.get(name):
-            raise _invalid(name, "is missing")
+    if not all(map(found.get, _EVERY_EVENT)):
+        raise _invalid(next(name for name in _EVERY_EVENT if not found.get(name)), "is missing")
     if found["ce_specversion"] != b"1.0":
         raise _invalid("ce_specversion", "is not 1.0")
     if found["ce_source"] != source:
