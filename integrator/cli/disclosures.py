@@ -10,7 +10,6 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
@@ -46,7 +45,7 @@ def disclosures(data: Data = _HERE, api: Api = None, vkey: VKey = None, as_json:
     except IntegratorError as error:
         # What was verified before stays shown, so that a person can see how far the list holds.
         _print(found, as_json=as_json, failure=error)
-        console.print(f"[bold]{type(error).__name__}[/bold] {error.code}: {error.message}", soft_wrap=True)
+        console.print(f"[bold red]{error.code}[/]: {error.message}", soft_wrap=True, highlight=False)
         raise typer.Exit(2 if isinstance(error, Unavailable | Busy) else 1) from None
     _print(found, as_json=as_json, failure=None)
     if vkey is None and not as_json:
@@ -108,33 +107,36 @@ def _print(found: list[VerifiedDisclosure], *, as_json: bool, failure: Integrato
         if failure is None:
             sys.stdout.write("Nothing was disclosed about this person.\n")
         return
-    table = Table(show_lines=True)
-    for heading in ("", "When (UTC)", "Agency", "Stream", "Fields", "Purpose", "Law", "As"):
-        table.add_column(heading)
+    console = Console(soft_wrap=True)
     for one in found:
-        cells = (
-            "✓",
-            f"{one.at:%Y-%m-%d %H:%M:%S}",
-            _title(one.unverified.get("recipient"), one.recipient),
-            one.stream,
-            "\n".join(one.fields),
-            _title(one.unverified.get("purpose"), f"{one.purpose}/{one.purpose_version}"),
-            "\n".join(one.basis) or "no law was in force",
-            one.role,
-        )
-        table.add_row(*(Text(_printable(cell)) for cell in cells))
-    Console().print(table)
+        console.print(_block(one), "")
     sys.stdout.write(
         f"{len(found)} disclosures; each is in the ledger and says what stands here. "
         "Titles in parentheses are the integrator's words.\n"
     )
 
 
+def _block(one: VerifiedDisclosure) -> Text:
+    """Return one disclosure as a few lines: laws and fields are too long for the columns of a table."""
+    text = Text()
+    text.append("✓ ", style="bold green")
+    text.append(f"{one.at:%Y-%m-%d %H:%M:%S} UTC  ")
+    text.append(_title(one.unverified.get("recipient"), one.recipient), style="bold")
+    for heading, content in (
+        ("received", f"{', '.join(one.fields)} of {one.stream}, where you are the {one.role}"),
+        ("for", _title(one.unverified.get("purpose"), f"{one.purpose}/{one.purpose_version}")),
+        ("by", "; ".join(one.basis) or "no law that was in force"),
+    ):
+        text.append(f"\n  {heading:>8}  ", style="dim")
+        text.append(_printable(content))
+    return text
+
+
 def _title(named: object, name: str) -> str:
-    """Return the name, which is proved, and below it the title, which is not."""
+    """Return the name, which is proved, and in parentheses the title, which is not."""
     title = _member(named, "title")
     text = _member(title, "en")
-    return f"{name}\n({text})" if isinstance(text, str) else name
+    return _printable(f"{name} ({text})") if isinstance(text, str) else name
 
 
 def _member(value: object, name: str) -> object:
@@ -143,7 +145,7 @@ def _member(value: object, name: str) -> object:
 
 def _printable(text: str) -> str:
     """Leave out what could move the cursor or hide other lines: the titles come from the one who is checked."""
-    return "".join(character for character in text if character.isprintable() or character == "\n")
+    return "".join(character for character in text if character.isprintable())
 
 
 def _members(one: VerifiedDisclosure) -> dict[str, Any]:
