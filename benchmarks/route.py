@@ -38,7 +38,7 @@ def main() -> int:
     if asked.json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
     else:
-        show(found, Console())
+        show(found, Console(width=None if sys.stdout.isatty() else 100))
     return 0
 
 
