@@ -205,13 +205,17 @@ class Running:
         """Apply documents as the operator and wait until every lane decides with them; return the position."""
         async with self.operator() as api:
             position = int((await api.post("/v1/directory/apply", {"documents": to_wire(documents)}))["position"])
+        await self.acknowledged(position)
+        return position
 
-        async def acknowledged() -> bool:
+    async def acknowledged(self, position: int) -> None:
+        """Wait until every lane decides with the directory at `position`."""
+
+        async def reached() -> bool:
             directory = (await self.accounts()).directory
             return directory is not None and directory >= position
 
-        await until(acknowledged, "every lane to decide with the documents")
-        return position
+        await until(reached, "every lane to decide with the documents")
 
     async def accounts(self) -> Accounts:
         """Return what the lanes committed of themselves."""

@@ -1,0 +1,1 @@
+"""What is shown with the test data beside the repository."""
