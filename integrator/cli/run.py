@@ -25,6 +25,7 @@ Data = Annotated[Path, typer.Option("--data", envvar="INTEGRATOR_DATA", help="Th
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 _HERE = Path("data")
 _CHECK_SECONDS = 0.5
+_ANSWER_SECONDS = 2.0
 
 
 def run(data: Data = _HERE) -> None:
@@ -66,10 +67,11 @@ async def _run(installation: Installation) -> None:
 
 
 async def _tell_address(installation: Installation) -> bool:
-    """Say where HTTP is as soon as it answers."""
+    """Say where HTTP is as soon as it answers. Another program may hold the port: it gets no token and little time."""
     try:
-        await _status(installation)
-    except (Refused, Unavailable):
+        async with asyncio.timeout(_ANSWER_SECONDS), Api(installation.api_url) as api:
+            await api.get("/v1/openapi.json")
+    except (Refused, Unavailable, TimeoutError):
         return False
     typer.echo(f"HTTP at {installation.api_url}; how it is: integrator status --data {installation.data}")
     return True

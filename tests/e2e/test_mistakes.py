@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
@@ -34,10 +37,32 @@ def one_message(outcome: Outcome, code: str) -> str:
 
 
 @contextmanager
-def occupied() -> Iterator[int]:
-    """Give a port of loopback on which something listens that is not ours."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
+def occupied(heard: bytearray | None = None) -> Iterator[int]:
+    """Give a port of loopback on which something listens that is not ours and answers nothing; it hears what comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+
+        def listen() -> None:
+            kept: list[socket.socket] = []
+            while not over.is_set():
+                readable, _, _ = select.select([listener, *kept], [], [], 0.05)
+                for one in readable:
+                    if one is listener:
+                        kept.append(listener.accept()[0])
+                    elif data := one.recv(65536):
+                        (heard if heard is not None else bytearray()).extend(data)
+                    else:
+                        kept.remove(one)
+                        one.close()
+            for one in kept:
+                one.close()
+
+        over = threading.Event()
+        listening = thread.submit(listen)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            over.set()
+            listening.result()
 
 
 @contextmanager
@@ -232,10 +257,13 @@ def halted(installation: Running) -> Iterator[Running]:
 
 
 def test_a_taken_port_another_key_and_a_wrong_password_keep_an_installation_from_running(halted: Running) -> None:
-    with occupied() as port:
+    heard = bytearray()
+    with occupied(heard) as port:
         outcome = command("integrator", "run", "--data", halted.data, seconds=SECONDS, INTEGRATOR_HTTP_PORT=str(port))
-        said = one_message(outcome, "process")
-        assert "port-in-use" in said or str(port) in said
+    said = one_message(outcome, "process")
+    assert "port-in-use" in said
+    assert str(port) in said
+    assert b"Bearer" not in heard, "a stranger on the port was shown the operator's token"
     with secret(halted, "ledger-signing", bytes(32)):
         outcome = command("integrator", "run", "--data", halted.data, seconds=SECONDS)
         assert "key" in one_message(outcome, "process")
