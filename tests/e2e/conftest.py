@@ -24,7 +24,7 @@ import pytest
 
 from integrator.operation.settings import Installation
 from integrator_audit import LedgerReader, Vault
-from tests.e2e.installation import Broker, Outcome, Running, command
+from tests.e2e.installation import Broker, Outcome, Running, command, processes_about
 from tests.e2e.records import Record, decode, framed, own, read_topics, registered
 
 TEST_SECONDS = 150
@@ -67,6 +67,8 @@ class Played:
         self.outcome = outcome
         self.files = aside
         """A copy of everything that it wrote, but for Kafka's own data."""
+        self.left_running = processes_about(data)
+        """Command lines of processes that outlived the command."""
         self.topics: dict[str, list[Record]] = {}
 
     def read_topics(self) -> None:

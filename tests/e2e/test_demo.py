@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import STREAMS, Played
-from tests.e2e.installation import processes_about
 from tests.e2e.records import Record, leaves, own
 
 pytestmark = pytest.mark.e2e
@@ -58,7 +57,7 @@ def test_it_ends_by_itself_with_one_document_and_leaves_no_process(played: Playe
     assert set(json.loads(played.outcome.out)) >= MEMBERS
     assert played.outcome.err
     assert "Traceback" not in played.outcome.err
-    assert not processes_about(played.data)
+    assert played.left_running == []
 
 
 def test_it_measures_from_the_source_to_the_agency(played: Played) -> None:
