@@ -20,7 +20,7 @@ from integrator.kafka.consumer import PartitionReader, read_state
 from integrator.kafka.ownership import SESSION_MS, GroupOwnership
 from integrator.kafka.producer import TRANSACTION_TIMEOUT_MS, TransactionalProducer
 from integrator.routing.engine import Engine
-from integrator.routing.ports import Directories, Place, TopicIdentity
+from integrator.routing.ports import Brakes, Directories, Place, TopicIdentity, Unbraked
 from integrator.routing.setting import LaneLimits, LaneSetting
 from integrator.routing.worker import Worker
 
@@ -86,15 +86,19 @@ class WorkerTiming:
     transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS
 
 
-def make_worker(
+def make_worker(  # noqa: PLR0913  each is a part of the world that a worker is wired to
     connection: Connection,
     *,
     lanes: int,
     engine: Engine,
     directories: Directories,
+    brakes: Brakes | None = None,
     timing: WorkerTiming | None = None,
 ) -> Worker:
-    """Return a worker that shares `lanes` lanes with every other of the same Kafka; `Worker.run` starts it."""
+    """Return a worker that shares `lanes` lanes with every other of the same Kafka; `Worker.run` starts it.
+
+    Without `brakes` nothing but the directory and the clock makes a lane wait: no ledger is asked.
+    """
     timing = timing or WorkerTiming()
     membership = GroupOwnership(connection, session_ms=timing.session_ms)
     setting = LaneSetting(
@@ -105,5 +109,6 @@ def make_worker(
         engine=engine,
         clock=lambda: time.time_ns() // 1_000_000,
         limits=timing.limits,
+        brakes=brakes or Unbraked(),
     )
     return Worker(setting, membership)

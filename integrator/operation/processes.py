@@ -39,6 +39,7 @@ from integrator.kafka.logs import calm_aiokafka
 from integrator.kafka.refusals import KafkaRefusals
 from integrator.kafka.worker import make_worker
 from integrator.operation import logs
+from integrator.operation.brakes import LedgerBrakes
 from integrator.operation.exporting import export
 from integrator.operation.provisioned import ProvisionedWriter
 from integrator.operation.secrets import key
@@ -118,6 +119,7 @@ async def run_worker(installation: Installation, stop: asyncio.Event) -> None:
             lanes=installation.settings.lanes,
             engine=engine,
             directories=directory,
+            brakes=LedgerBrakes(LedgerFiles(installation.ledger).state),
         )
         await worker.run(stop)
     finally:

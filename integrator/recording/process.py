@@ -18,6 +18,7 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -188,14 +189,19 @@ class LedgerProcess:
             return InstitutionRecorder(_refusals(reader))
 
     def state(self, now: float) -> dict[str, Any]:
-        """Return how far the logs are at `now` (seconds since 1970), as `ledger/state.json` tells it."""
+        """Return how far the logs are at `now` (seconds since 1970), as `ledger/state.json` tells it.
+
+        `at` and `reaches` are milliseconds since 1970 (`null`: not known yet), `free` bytes on the ledger's disk.
+        """
         return {
             "at": int(now * 1000),
+            "free": shutil.disk_usage(self._files.root).free,
             "logs": {
                 kept.name: {
                     "origin": self._naming.origin(kept.name),
                     "published": max(kept.published, 0),
                     "behind": kept.progress.behind,
+                    "reaches": kept.progress.reaches(),
                     "seconds": round(kept.progress.seconds(now), 3),
                     "waits": kept.progress.waits,
                 }

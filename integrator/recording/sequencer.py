@@ -127,12 +127,24 @@ class Progress:
     """Records that the event log holds and the ledger does not, as far as is known."""
     last: int = 0
     """Timestamp of the last record that is durable here, in milliseconds since 1970."""
+    whole: int = 0
+    """When the log last held everything that there was, in milliseconds since 1970; 0 when that is not known yet."""
     waits: bool = False
     """Whether it waits for this machine's copy of the directory."""
 
+    def reaches(self) -> int | None:
+        """Return the moment up to which nothing is missing, in milliseconds since 1970; `None` before it is known.
+
+        It stands still while nothing becomes durable, whatever the reason, and while nobody can be asked.
+
+        # LIMIT: of partitions that are read at different paces it follows the one that is furthest.
+        """
+        return max(self.whole, self.last) or None
+
     def seconds(self, now: float) -> float:
-        """Return how old the first missing record may be at `now`, in seconds since 1970; 0 when none is missing."""
-        return max(0.0, now - self.last / 1000) if self.behind and self.last else 0.0
+        """Return how far the log is behind at `now`, in seconds since 1970; 0 before that is known."""
+        reaches = self.reaches()
+        return 0.0 if reaches is None else max(0.0, now - reaches / 1000)
 
 
 @dataclass(slots=True)
@@ -248,6 +260,8 @@ class Sequencer:
         _BEHIND.set(batch.behind, {"log": self.log})
         if batch.records:
             self.progress.last = max(record.timestamp for record in batch.records)
+        if not batch.behind:
+            self.progress.whole = int(time.time() * 1000)
 
 
 def _aside(record: LogRecord, error: Invalid) -> SetAside:

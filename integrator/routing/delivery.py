@@ -142,6 +142,14 @@ class Delivery:
                     return end
                 case None:
                     pass
+        # Records that must wait do not keep a position of the directory from being acknowledged.
+        match self._decide([]) if self._held else None:
+            case Transaction() as transaction:
+                await self._commit(transaction, [])
+            case End() as end:
+                return end
+            case Waits() | None:
+                pass
         return None
 
     def _decide(self, batches: Sequence[SourceBatch]) -> Transaction | Waits | End | None:
@@ -151,9 +159,9 @@ class Delivery:
             with self._setting.directories.read() as view:
                 knowledge = view.knowledge
                 late = copy_too_old(view, joined.state.directory)
-                reason = late or clock_too_far(knowledge, at=at)
+                reason = late or clock_too_far(knowledge, at=at) or self._setting.brakes.reason(at=at)
                 self._reports.waits(reason)
-                # A position is acknowledged although the clock is off: that delivers nothing.
+                # A position is acknowledged although the clock is off or the brakes hold: that delivers nothing.
                 if late is not None or (reason is not None and batches):
                     return reason
                 if knowledge.version != joined.knowledge:

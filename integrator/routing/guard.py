@@ -1,4 +1,4 @@
-"""Says why a lane must not decide now: clocks and stale copies may stop delivery, and never permit it."""
+"""Says why a lane must not decide now: clocks, stale copies and brakes may stop delivery, and never permit it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lane needs from the world: an event log with transactions, and a copy of the directory.
+"""What a lane needs from the world: an event log with transactions, a copy of the directory, and leave to deliver.
 
 Every port MUST be implemented so that the promise in its docstring holds; one suite runs against each implementation.
 """
@@ -13,6 +13,7 @@ from typing import Protocol
 from integrator.domain.directory import DirectoryView
 from integrator.domain.errors import Refused
 from integrator.domain.identifiers import Position
+from integrator.routing.guard import Waits
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -186,3 +187,23 @@ class Directories(Protocol):
     async def wait_for(self, position: Position) -> None:
         """Return when the copy is at or past `position`; the caller sets the time limit."""
         ...
+
+
+class Brakes(Protocol):
+    """Says why nothing may be delivered now, whatever the directory permits: the ledger cannot keep up, a disk is full.
+
+    Every lane of a process asks before each transaction, so it answers at once. It says the same until the cause is
+    well over: lanes stop and go on in whole spells, and never by turns.
+    """
+
+    def reason(self, *, at: int) -> Waits | None:
+        """Return why the lanes must wait at `at` (the lane's clock, milliseconds since 1970); `None`: they need not."""
+        ...
+
+
+class Unbraked:
+    """Brakes that never hold: for lanes beside which no ledger runs, in trials and measurements."""
+
+    def reason(self, *, at: int) -> Waits | None:  # noqa: ARG002  the port's signature
+        """Return `None`."""
+        return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from integrator.routing.engine import Engine
-from integrator.routing.ports import Clock, Directories, EventLog, Ownership
+from integrator.routing.ports import Brakes, Clock, Directories, EventLog, Ownership, Unbraked
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,4 @@ class LaneSetting:
     engine: Engine
     clock: Clock
     limits: LaneLimits = LaneLimits()
+    brakes: Brakes = field(default_factory=Unbraked)

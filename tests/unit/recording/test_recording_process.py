@@ -99,6 +99,8 @@ async def test_both_logs_are_filled_and_published(tmp_path: Path) -> None:
     state = json.loads((tmp_path / "state.json").read_text())
     assert state["logs"]["s0-2026h2"]["published"] == 15
     assert state["logs"]["s0-2026h2"]["behind"] == 0
+    assert state["logs"]["s0-2026h2"]["reaches"] <= state["at"]
+    assert state["free"] > 0
 
 
 async def test_a_restart_enters_nothing_twice_and_knows_the_refusals_again(tmp_path: Path) -> None:
