@@ -122,7 +122,10 @@ def _check_categories(
 ) -> Iterator[Finding]:
     if purpose.special_ground is not None:
         return
-    for at, path in enumerate(authorisation.fields):
+    # A trigger too: that such a field changed is data of its category.
+    named = [(f"fields[{at}]", path) for at, path in enumerate(authorisation.fields)]
+    named += [(f"triggers[{at}]", path) for at, path in enumerate(authorisation.triggers)]
+    for where, path in named:
         for leaf in leaves:
             note = contract.note(leaf)
             if note is not None and covers(path, leaf) and note.category in _GROUNDS:
@@ -130,5 +133,5 @@ def _check_categories(
                     f"The field {leaf} is of the category {note.category} ({_GROUNDS[note.category]}), and the purpose "
                     f"{purpose.name} version {purpose.version} names no specialGround for it."
                 )
-                yield "no-special-ground", f"fields[{at}]", message
+                yield "no-special-ground", where, message
                 break

@@ -105,6 +105,11 @@ def test_special_data_need_a_ground(demo: list[Stated]) -> None:
     assert found(demo, "s4-svb-zorgindicatie", change) == [("no-special-ground", "fields[1]")]
 
 
+def test_that_special_data_changed_needs_a_ground_too(demo: list[Stated]) -> None:
+    change = {"purpose": "nabestaanden", "fields": ["bsn"], "triggers": ["decidedOn", "diagnosis"]}
+    assert found(demo, "s4-svb-zorgindicatie", change) == [("no-special-ground", "triggers[1]")]
+
+
 def test_a_stream_that_does_not_say_what_changed_has_no_triggers(demo: list[Stated]) -> None:
     contract = contract_of(demo, "ciz/wlz-indication")
     roles = contract.roles.model_dump(mode="json", by_alias=True) | {"changed": None}
