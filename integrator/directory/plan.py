@@ -107,6 +107,7 @@ class _Planning:
                 for code, path, message in check_references(stated, self._world)
             ]
             self._compare(stated)
+        self._problems += self._second_ones()
         records: tuple[DirectoryRecord, ...] = ()
         if not self._problems:
             self._register()
@@ -209,6 +210,21 @@ class _Planning:
             message = "None of its citations is in force now; apply it again when the law is."
             yield problem(stated, "no-legal-basis", message, path="citations")
 
+    def _second_ones(self) -> Iterator[Problem]:
+        """Yield authorisations for what another one delivers already: one topic would hold each event twice."""
+        standing = [each.authorisation for found in self._known.knowledge.standing.values() for each in found]
+        latest = {one.id: one for one in [*standing, *(new for _, new in self._authorisations)]}
+        for stated, new in self._authorisations:
+            if latest[new.id] is not new or new.state in OVER:
+                continue
+            for other in latest.values():
+                if other.id != new.id and other.state not in OVER and _delivers(other) == _delivers(new):
+                    message = (
+                        f"{other.id} is for the same agency, purpose and stream, and one topic must not hold an event "
+                        "twice: make a new version of that one, or revoke it."
+                    )
+                    yield problem(stated, "second-authorisation", message)
+
     def _in_force(self, authorisation: Authorisation) -> bool:
         contract = self._world.contracts.get(authorisation.stream)
         if contract is None:
@@ -266,6 +282,10 @@ class _Planning:
         for _, authorisation in self._authorisations:
             key = RecordKey("authorisation", authorisation.id, authorisation.version)
             yield DirectoryRecord(key, authorisation)
+
+
+def _delivers(authorisation: Authorisation) -> tuple[str, str, str]:
+    return authorisation.agency, authorisation.purpose, authorisation.stream
 
 
 def _contract_may(stated: Stated, document: Contract, before: Contract) -> Iterator[Problem]:

@@ -145,6 +145,17 @@ def test_another_party_is_another_authorisation(demo: list[Stated], directory: M
     assert "another-authorisation" in codes(plan(directory, changed(demo, Authorisation, change | {"version": 2})))
 
 
+def test_a_second_authorisation_for_the_same_topic_waits_until_the_first_is_revoked(
+    demo: list[Stated], directory: MemoryDirectory
+) -> None:
+    second = changed(demo, Authorisation, {"id": "another"})
+    assert codes(plan(directory, second)) == ["second-authorisation"]
+    revoked = changed(demo, Authorisation, {"version": 2, "state": "revoked"})
+    assert codes(plan(directory, [*second, *revoked])) == []
+    directory.append(plan(directory, revoked).records)
+    assert codes(plan(directory, second)) == []
+
+
 def test_revoking_is_possible_when_the_law_is_gone(demo: list[Stated], directory: MemoryDirectory) -> None:
     gone = [{"country": "NL", "act": "Law", "article": "1", "inForceFrom": "2020-01-01", "inForceUntil": "2021-01-01"}]
     change = {"version": 2, "citations": gone}
