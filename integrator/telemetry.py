@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+import traceback
+from pathlib import Path
+from typing import Final, cast
 
 import structlog
 from opentelemetry import metrics, trace
@@ -66,6 +68,15 @@ def tracer() -> trace.Tracer:
 def meter() -> metrics.Meter:
     """Return the meter of the project."""
     return metrics.get_meter("integrator")
+
+
+def place_of(error: BaseException) -> str:
+    """Return the kind and the innermost place of an error: its text might quote a record, this cannot."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(place_of(part) for part in cast("BaseExceptionGroup[BaseException]", error).exceptions)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    return f"{type(error).__name__} at {place}"
 
 
 def page() -> str:

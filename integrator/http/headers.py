@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import secrets
-import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -102,9 +101,7 @@ class Crashes:
             # Every exception: this is the last wall. An answer that has begun cannot be taken back; the connection
             # ends short and the client sees that.
             incident = secrets.token_hex(8)
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            at = f"{place.name}:{place.lineno}"
-            _log.error("request-failed", incident=incident, error=type(error).__name__, at=at)
+            _log.error("request-failed", incident=incident, error=telemetry.place_of(error))
             if not begun:
                 detail = f"Something went wrong inside. Tell the operator this number: {incident}."
                 await problem(500, "internal", detail)(scope, receive, send)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from opentelemetry.trace import Span, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -63,7 +61,7 @@ class LaneReports:
         if isinstance(error, IntegratorError):
             code, reason = error.code, error.message
         else:
-            code, reason = "unexpected", f"{type(error).__name__} at {_where(error)}"
+            code, reason = "unexpected", telemetry.place_of(error)
         _restarts.add(1, {"lane": self._lane, "code": code})
         event = "lane-fenced" if isinstance(error, Fenced) else "lane-restarted"
         _log.warning(event, lane=self._lane, code=code, reason=reason, topics=list(topics))
@@ -85,12 +83,6 @@ class LaneReports:
             # agency.<agency>.<purpose>.<source>.<stream>
             _, agency, purpose, *_ = topic.split(".")
             _deliveries.add(number, {"agency": agency, "purpose": purpose})
-
-
-def _where(error: BaseException) -> str:
-    """Return the innermost place of the error in the program: its text might quote a record, this cannot."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _link(span: Span, batches: Sequence[SourceBatch]) -> None:
