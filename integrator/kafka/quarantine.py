@@ -73,7 +73,7 @@ async def list_quarantine(connection: Connection) -> AsyncGenerator[Quarantined]
     async with _consumer(connection) as consumer:
         for partition, (first, end) in (await _bounds(consumer)).items():
             async for record in _records(consumer, partition, first=first, end=end):
-                yield _quarantined(record, _members(record.value))
+                yield _quarantined(record, _members(record))
 
 
 async def show_quarantined(connection: Connection, name: str) -> RawRecord:
@@ -88,7 +88,7 @@ async def show_quarantined(connection: Connection, name: str) -> RawRecord:
         if first <= offset < end:
             async for record in _records(consumer, wanted, first=offset, end=offset + 1):
                 if record.offset == offset:
-                    members = _members(record.value)
+                    members = _members(record)
                     headers = tuple((header["name"], header["value"]) for header in members["headers"])
                     return RawRecord(_quarantined(record, members), members["key"], members["value"], headers)
     raise Refused("not-quarantined", f"There is no quarantined record {name}: `integrator quarantine list` names them.")
@@ -145,8 +145,26 @@ async def _records(consumer: Any, partition: TopicPartition, *, first: int, end:
             return
 
 
-def _members(value: bytes) -> dict[str, Any]:
-    return record_type("integrator/quarantine").decode(value)
+def _members(record: Any) -> dict[str, Any]:
+    """Return what a record of the quarantine says; one that cannot be read is shown as it is, and hides no other."""
+    try:
+        return record_type("integrator/quarantine").decode(record.value or b"")
+    except Invalid as error:
+        return {
+            "source": "",
+            "stream": "",
+            "topic": topics.QUARANTINE,
+            "partition": record.partition,
+            "position": record.offset,
+            "timestamp": datetime.fromtimestamp(record.timestamp / 1000, UTC),
+            "reason": error.code,
+            "detail": "this record of the quarantine cannot be read itself",
+            "directoryPosition": 0,
+            "engine": "",
+            "key": record.key,
+            "value": record.value,
+            "headers": [{"name": name, "value": value} for name, value in record.headers],
+        }
 
 
 def _quarantined(record: Any, members: dict[str, Any]) -> Quarantined:

@@ -173,6 +173,7 @@ async def test_what_is_in_quarantine_is_listed_without_its_content_and_shown_aft
     producer = AIOKafkaProducer(**admin.aiokafka(), transactional_id=f"t-{world.name}")
     await producer.start()
     async with producer.transaction():
+        alien = await producer.send(topics.QUARANTINE, b"no record of ours", partition=LANES - 1)
         sent = await producer.send(
             topics.QUARANTINE, record_type("integrator/quarantine").encode(record), partition=LANES - 1
         )
@@ -186,5 +187,7 @@ async def test_what_is_in_quarantine_is_listed_without_its_content_and_shown_aft
     shown = json.loads(await run("quarantine", "show", mine["name"], "--data", data, "--yes"))
     assert shown["key"] == "YnNuOjk5OTk5MDAxOXxn"
     assert shown["value"] == "Bw=="
+    unread = f"{LANES - 1}:{(await alien).offset}"
+    assert [each["reason"] for each in json.loads(listed)["quarantined"] if each["name"] == unread] == ["record-type"]
     with pytest.raises(Refused, match="no quarantined record"):
         await run("quarantine", "show", f"0:{offset + 1000}", "--data", data, "--yes")
