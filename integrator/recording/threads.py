@@ -22,4 +22,7 @@ async def in_thread(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait({running})
+        # Whoever cancelled this does not want its outcome; taken note of, it is not logged as forgotten.
+        if not running.cancelled():
+            running.exception()
         raise
