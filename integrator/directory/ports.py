@@ -6,7 +6,7 @@ Every port MUST be implemented so that the promise in its docstring holds; one s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -30,8 +30,9 @@ class FedRecord:
     """One committed record of the directory's topic. Without a value it erases the record of its key."""
 
     offset: int
-    key: bytes
-    value: bytes | None
+    key: bytes = field(repr=False)
+    """It may hold a pseudonym, which leads to a person."""
+    value: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Request:
 
     partition: int
     offset: int
-    value: bytes
+    value: bytes = field(repr=False)
 
 
 class DirectoryTopic(Protocol):

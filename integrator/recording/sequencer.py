@@ -50,8 +50,9 @@ class LogRecord:
     partition: int
     position: int
     timestamp: int
-    key: bytes | None
-    value: bytes | None
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    """It may hold pseudonyms, which lead to people."""
 
 
 @dataclass(frozen=True, slots=True)

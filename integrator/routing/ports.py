@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from integrator.domain.directory import DirectoryView
@@ -20,13 +20,16 @@ Headers = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """One record as the log gave it. `timestamp` is the log's, in milliseconds since 1970."""
+    """One record as the log gave it. `timestamp` is the log's, in milliseconds since 1970.
+
+    Its representation hides what is about people, as that of every record here.
+    """
 
     position: int
     timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: Headers = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,9 @@ class SourceBatch:
 class OutRecord:
     """One record to write. Its topic and partition stand beside it."""
 
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: Headers = field(default=(), repr=False)
 
 
 Outbox = Mapping[tuple[str, int], Sequence[OutRecord]]

@@ -34,6 +34,9 @@ class ReadRecord(NamedTuple):
     body: bytes
     """Avro under the contract's latest schema."""
 
+    def __repr__(self) -> str:
+        return f"ReadRecord({self.position}, {self.event!r})"
+
 
 class PreparedStream:
     """One stream at one version of the directory's knowledge."""
