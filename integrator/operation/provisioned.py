@@ -1,7 +1,8 @@
-"""Writes the directory so that what a document needs of the broker exists before the document stands."""
+"""Writes the directory so that what a document needs of the broker is there before it, and what it ends goes after."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from integrator.directory.documents import Rejected, Stated
@@ -11,14 +12,16 @@ from integrator.directory.writer import Applied, DirectoryWriter
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
 from integrator.http.identity import AgencyFor, Tokens
-from integrator.operation.provisioning import needs_of, provision
+from integrator.operation.provisioning import needs_of, prepare, provision
 from integrator.operation.settings import Installation
 
 
 class ProvisionedWriter:
     """The writer as HTTP sees it. Implements `integrator.http.ports.Writer`.
 
-    A crash between topics and record leaves topics that nobody writes to; applying again finds them.
+    A crash between topics and record leaves topics that nobody writes to, one after the record leaves rules that are no
+    more: applying again, or `integrator topics apply`, settles both. One call at a time: two that overlap would each
+    take away what the other has just given.
     """
 
     def __init__(
@@ -28,24 +31,34 @@ class ProvisionedWriter:
         self._writer = writer
         self._directory = directory
         self._tokens = tokens
+        self._lock = asyncio.Lock()
 
     async def plan(self, documents: Sequence[Stated]) -> Plan:
         """Return what `apply` would do now, or every problem that keeps it from being done."""
         return await self._writer.plan(documents)
 
     async def apply(self, documents: Sequence[Stated], *, based_on: int | None = None) -> Applied:
-        """Make topics, users, rules and tokens, then the records. Raises `Rejected` or `Refused` (`stale`)."""
+        """Make topics, users, rules and tokens, then the records; take away what they end.
+
+        Raises `Rejected` or `Refused` (`stale`).
+        """
         needing = [one.document for one in documents if isinstance(one.document, Contract | Authorisation)]
-        if needing:
+        if not needing:
+            return await self._writer.apply(documents, based_on=based_on)
+        async with self._lock:
             found = await self._writer.plan(documents)
             if found.problems:
                 raise Rejected(found.problems)
             with self._directory.read() as view:
                 knowledge = view.knowledge
-            lanes = self._installation.settings.lanes
-            await provision(self._installation, needs_of(knowledge, needing, lanes=lanes))
+            left = await prepare(
+                self._installation, needs_of(knowledge, needing, lanes=self._installation.settings.lanes)
+            )
             self._tokens.provide(
                 self._installation.secrets,
                 [AgencyFor(each.agency, each.purpose) for each in needing if isinstance(each, Authorisation)],
             )
-        return await self._writer.apply(documents, based_on=based_on)
+            applied = await self._writer.apply(documents, based_on=based_on)
+            if left is not None:
+                await provision(self._installation, left)
+            return applied

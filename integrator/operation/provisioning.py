@@ -2,8 +2,9 @@
 
 - Topics, users and rules exist before the record of the directory that needs them: a lane that decides with a new
   authorisation must find its topic.
-- An agency and purpose without a standing authorisation loses its rules here. That is the second wall, not the
-  revocation: the lanes stop first, at a position.
+- What an authorisation no longer gives is taken away after the record that says so. That is the second wall, not the
+  revocation: the lanes stop first, at a position; and a record that is refused takes nothing from anybody.
+- An agency whose authorisations for a purpose are all suspended or over has no rules for it.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def needs(contracts: Iterable[Contract], authorisations: Iterable[Authorisation]
         contract = by_stream.get(authorisation.stream)
         if contract is None or authorisation.state in {"revoked", "expired"}:
             continue
-        agencies.add((authorisation.agency, authorisation.purpose))
+        if authorisation.state != "suspended":
+            agencies.add((authorisation.agency, authorisation.purpose))
         source, stream = split_stream(authorisation.stream)
         name = topics.agency_topic(authorisation.agency, authorisation.purpose, source, stream)
         # Delivered records are kept no longer than the source's own: the agency has its copy, the topic is transport.
@@ -131,6 +133,24 @@ async def provision(installation: Installation, wanted: Needs) -> Provision:
     return todo
 
 
+async def prepare(installation: Installation, wanted: Needs) -> Needs | None:
+    """Add what the broker lacks and take nothing away; return `wanted` when something is left for `provision`.
+
+    Raises `Refused` (`topic-partitions`) when a topic has another number of partitions.
+    """
+    admin = installation.connection(ADMIN)
+    todo = await plan(admin, wanted)
+    await _carry_out(installation, admin, additions(todo))
+    return wanted if todo.access.withdraw or todo.topics.alter else None
+
+
+def additions(todo: Provision) -> Provision:
+    """Return what of `todo` changes and takes away nothing that stands."""
+    return Provision(
+        TopicPlan(todo.topics.create, (), todo.topics.conflicts), AccessPlan(todo.access.users, todo.access.allow, ())
+    )
+
+
 async def _carry_out(installation: Installation, admin: Connection, todo: Provision) -> None:
     if todo.topics:
         await apply_topics(admin, todo.topics, replication=installation.settings.replication)
@@ -142,9 +162,6 @@ async def _carry_out(installation: Installation, admin: Connection, todo: Provis
 async def lay_foundation(installation: Installation) -> Provision:
     """Make what every installation needs before it knows anything; nothing that stands is changed or taken away."""
     admin = installation.connection(ADMIN)
-    todo = await plan(admin, needs((), (), lanes=installation.settings.lanes))
-    added = Provision(
-        TopicPlan(todo.topics.create, (), todo.topics.conflicts), AccessPlan(todo.access.users, todo.access.allow, ())
-    )
+    added = additions(await plan(admin, needs((), (), lanes=installation.settings.lanes)))
     await _carry_out(installation, admin, added)
     return added
