@@ -136,11 +136,12 @@ class Rejected(Refused):
     """The documents cannot stand: `problems` has every reason, with its place. Nothing of them was applied."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        first = problems[0]
-        # Without a law there is nothing to correct in the document: that code is never hidden behind another.
-        code = next((found.code for found in problems if found.code == "no-legal-basis"), first.code)
+        # Without a law there is nothing to correct in the document: that is never hidden behind another problem.
+        first = next((found for found in problems if found.code == "no-legal-basis"), problems[0])
         rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(code, f"{first.place}: {first.message}{rest}")
+        super().__init__(first.code, f"{first.place}: {first.message}{rest}")
+        self.first = first
+        """The problem that gives the refusal its code and its message."""
         self.problems = tuple(problems)
 
 

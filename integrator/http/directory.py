@@ -148,15 +148,18 @@ def _no(refused: Rejected) -> Response:
 
 
 def _refusal(refused: Rejected, who: Operator) -> Refusal:
-    """Return the refusal, with the authorisation that it is about where there is one."""
-    found = [problem.document for problem in refused.problems if problem.code == refused.code]
-    about = next((document for document in found if isinstance(document, Authorisation)), None)
-    if about is None:
-        return Refusal(request="apply", reason=refused.code, detail=refused.message, principal=who.name)
+    """Return the refusal, with the authorisation that it is about where there is one.
+
+    It is on record for ever, so it has the place in the document and not the file, which is the operator's own affair.
+    """
+    first = refused.first
+    detail = f"{first.path}: {first.message}" if first.path else first.message
+    if not isinstance(about := first.document, Authorisation):
+        return Refusal(request="apply", reason=refused.code, detail=detail, principal=who.name)
     return Refusal(
         request="apply",
         reason=refused.code,
-        detail=refused.message,
+        detail=detail,
         principal=who.name,
         agency=about.agency,
         purpose=about.purpose,

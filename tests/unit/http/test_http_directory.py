@@ -21,7 +21,13 @@ STATED = {"documents": to_wire([Stated(AGENCY, Origin("parties.yaml", 1, 1))])}
 
 def no_law() -> Rejected:
     stated = Stated(authorisation(), Origin("law.yaml", 2, 14))
-    return Rejected([problem(stated, "no-legal-basis", "No citation is in force.", path="citations")])
+    other = Stated(AGENCY, Origin("parties.yaml", 1, 1))
+    return Rejected(
+        [
+            problem(other, "version-changed", "The agency stands with other content."),
+            problem(stated, "no-legal-basis", "No citation is in force.", path="citations"),
+        ]
+    )
 
 
 def test_a_plan_says_what_would_change_and_changes_nothing() -> None:
@@ -46,8 +52,10 @@ def test_an_authorisation_without_a_law_in_force_conflicts_and_is_recorded_with_
     answer = world.client().post("/v1/directory/apply", json=STATED, headers=bearer("operator"))
     assert answer.status_code == 409
     assert answer.json()["code"] == "no-legal-basis"
-    assert answer.json()["issues"][0]["name"] == "law.yaml:14: citations"
+    assert answer.json()["detail"] == "law.yaml:14: citations: No citation is in force. (and 1 more)"
+    assert answer.json()["issues"][1]["name"] == "law.yaml:14: citations"
     [refusal] = world.refused
+    assert refusal.detail == "citations: No citation is in force."  # without the file, which is the operator's affair
     assert (refusal.request, refusal.reason, refusal.principal) == ("apply", "no-legal-basis", "operator")
     assert (refusal.agency, refusal.purpose, refusal.stream) == ("svb", "aow", "demo/grant")
     assert (refusal.authorisation, refusal.version) == ("a1", 1)
@@ -56,7 +64,7 @@ def test_an_authorisation_without_a_law_in_force_conflicts_and_is_recorded_with_
 def test_a_plan_that_could_not_stand_says_why_and_is_not_recorded() -> None:
     world = World(refuse=no_law())
     answer = world.client().post("/v1/directory/plan", json=STATED, headers=bearer("operator"))
-    assert answer.json()["problems"] == [
+    assert answer.json()["problems"][1:] == [
         {"code": "no-legal-basis", "message": "No citation is in force.", "place": "law.yaml:14: citations"}
     ]
     assert world.refused == []
