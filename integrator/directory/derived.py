@@ -1,7 +1,8 @@
 """Derives the schemas that agencies receive, and gives each schema an id that it keeps for ever.
 
 A stream's schemas stand under the subject of its topic, an agency's under that of the agency's topic, oldest first:
-one for every schema of the contract, because a record that an older one wrote is projected from that.
+one for every schema of the contract. Deliveries are written under the one of the contract's newest schema, to which
+records of older ones are brought before they are projected.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def delivered_schemas(authorisation: Authorisation, contract: Contract) -> Itera
     for number, text in enumerate(contract.schemas, 1):
         schema: dict[str, Any] = json.loads(text)
         known = paths(schema)
-        # A field that an older schema does not have yet is absent from what its records become.
+        # Readers who began with an older schema of the stream must be able to go on: it counts for compatibility.
         present = fields if number == newest else [path for path in fields if path in known]
         if present:
             yield schema_text(derive_schema(schema, present))

@@ -45,9 +45,6 @@ class Known:
     """By authorisation and version, the latest of its instants that has come."""
 
 
-NOTHING = Known(Knowledge(version=0), {}, {})
-
-
 def fold(entries: Iterable[Entry], version: int) -> Known:
     """Return what `entries` say together. Their order does not matter: versions and offsets carry it.
 
