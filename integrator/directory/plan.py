@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from integrator.directory.check import World, check, check_references
+from integrator.directory.check_authorisation import check_contract_use
 from integrator.directory.derived import Registrar, contract_subject, delivered_schemas, delivered_subject
 from integrator.directory.documents import Inscriptions, Problem, Stated, kind_of, name_of, problem
 from integrator.directory.due import due
@@ -22,6 +24,7 @@ from integrator.directory.records import DirectoryRecord, RecordKey, RecordKind,
 from integrator.domain.authorisation import TRANSITIONS, Authorisation
 from integrator.domain.contract import Contract
 from integrator.domain.errors import Invalid
+from integrator.domain.projection import paths
 from integrator.domain.purpose import Agency, Purpose, Source
 
 Action = Literal["create", "replace", "keep"]
@@ -108,6 +111,7 @@ class _Planning:
             ]
             self._compare(stated)
         self._problems += self._second_ones()
+        self._problems += self._broken_ones()
         records: tuple[DirectoryRecord, ...] = ()
         if not self._problems:
             self._register()
@@ -225,6 +229,21 @@ class _Planning:
                     )
                     yield problem(stated, "second-authorisation", message)
 
+    def _broken_ones(self) -> Iterator[Problem]:
+        """Yield what a new contract takes from authorisations that stand and are not replaced with it.
+
+        Without the role of protected addresses an authorisation that withholds such people would deliver them.
+        """
+        new = {authorisation.id for _, authorisation in self._authorisations}
+        for stated, contract in self._contracts:
+            for standing in self._known.knowledge.standing.get(contract.stream, ()):
+                authorisation = standing.authorisation
+                if authorisation.id in new:
+                    continue
+                purpose = self._world.purposes.get((authorisation.purpose, authorisation.purpose_version))
+                for code, path, message in check_contract_use(authorisation, contract, purpose):
+                    yield problem(stated, code, f"The authorisation {authorisation.id} stands ({path}): {message}")
+
     def _in_force(self, authorisation: Authorisation) -> bool:
         contract = self._world.contracts.get(authorisation.stream)
         if contract is None:
@@ -299,3 +318,11 @@ def _contract_may(stated: Stated, document: Contract, before: Contract) -> Itera
         if getattr(document.roles, member) != getattr(before.roles, member):
             message = "What names the person and the fact never changes: it is in the key of every record."
             yield problem(stated, "role-changed", message, path="roles")
+    try:
+        known = paths(json.loads(document.schemas[-1]))
+    except (ValueError, Invalid):
+        return  # the schema is the problem
+    for related in before.roles.related:
+        if related not in document.roles.related and related.path in known:
+            message = f"Deliveries still name people at {related.path}; each of them must get an entry: keep the role."
+            yield problem(stated, "role-changed", message, path="roles.related")

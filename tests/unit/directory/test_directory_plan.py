@@ -93,7 +93,7 @@ def test_a_field_that_an_authorisation_names_cannot_leave_the_contract(
     members["roles"]["validUntil"] = None
     del members["decisionFields"]["valid-until"], members["fields"]["validUntil"]
     found = plan(directory, [Stated(Contract.model_validate(members))])
-    assert codes(found) == ["path-unknown"]
+    assert codes(found) == ["path-unknown", "path-unknown"]  # a field and a trigger
     assert "s4-svb-zorgindicatie" in found.problems[0].message
 
 
@@ -143,6 +143,37 @@ def test_a_notification_delivers_the_subject_only(demo: list[Stated]) -> None:
 def test_another_party_is_another_authorisation(demo: list[Stated], directory: MemoryDirectory, member: str) -> None:
     change = {"agency": "gemeente"} if member == "agency" else {"purpose": "nabestaanden"}
     assert "another-authorisation" in codes(plan(directory, changed(demo, Authorisation, change | {"version": 2})))
+
+
+def about_roles(demo: list[Stated], **change: Any) -> list[Stated]:
+    """Return the next version of the contract, with other roles."""
+    (stated,) = changed(demo, Contract, {})
+    assert isinstance(stated.document, Contract)
+    roles = stated.document.roles.model_dump(mode="json", by_alias=True)
+    return changed(demo, Contract, {"version": 2, "roles": roles | change})
+
+
+def test_a_contract_cannot_lose_what_a_standing_authorisation_withholds_by(demo: list[Stated]) -> None:
+    withholding = changed(demo, Authorisation, {"protectedAddress": "withhold"})
+    others = [each for each in demo if not isinstance(each.document, Authorisation | Contract)]
+    made = MemoryDirectory()
+    made.append(plan(made, [*others, *about_roles(demo, protectedAddress="withdrawn"), *withholding]).records)
+    (stated,) = about_roles(demo, protectedAddress=None)
+    without = [Stated(stated.document.model_copy(update={"version": 3}))]
+    assert codes(plan(made, without)) == ["role-missing"]
+    replaced = changed(demo, Authorisation, {"version": 2, "protectedAddress": "deliver"})
+    assert codes(plan(made, [*without, *replaced])) == []
+
+
+def test_a_contract_cannot_lose_what_a_standing_authorisation_decides_by(
+    demo: list[Stated], directory: MemoryDirectory
+) -> None:
+    assert codes(plan(directory, about_roles(demo, birthDate=None))) == ["condition"]
+    assert "role-missing" in codes(plan(directory, about_roles(demo, changed=None)))
+
+
+def test_people_whom_deliveries_name_cannot_leave_the_contract(demo: list[Stated], directory: MemoryDirectory) -> None:
+    assert codes(plan(directory, about_roles(demo, related=[]))) == ["role-changed"]
 
 
 def test_a_second_authorisation_for_the_same_topic_waits_until_the_first_is_revoked(
