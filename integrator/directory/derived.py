@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from integrator.directory.compatibility import incompatibilities
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
 from integrator.domain.directory import RegisteredSchema
+from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import split_stream
 from integrator.domain.projection import delivered_fields, derive_schema, paths
 from integrator.domain.topics import agency_topic, source_topic
@@ -45,6 +46,39 @@ def delivered_schemas(authorisation: Authorisation, contract: Contract) -> Itera
         present = fields if number == newest else [path for path in fields if path in known]
         if present:
             yield schema_text(derive_schema(schema, present))
+
+
+def new_fields(authorisation: Authorisation, before: Contract, after: Contract) -> list[str]:
+    """Return the fields, as `record.field`, that `after` would add to what is delivered under `authorisation`.
+
+    Empty where the newest schema of either is broken or lacks an authorised field: that is another problem.
+    """
+    try:
+        had, has = (
+            _fields(derive_schema(json.loads(contract.schemas[-1]), delivered_fields(authorisation, contract)))
+            for contract in (before, after)
+        )
+    except (ValueError, Invalid):
+        return []
+    return sorted(has - had)
+
+
+def _fields(node: Any) -> set[str]:
+    """Return every field of every record in a schema, also of those behind maps and unions, which have no path."""
+    found: set[str] = set()
+    if isinstance(node, dict):
+        members = cast("dict[str, Any]", node)
+        fields = cast("list[dict[str, Any]]", members.get("fields", []))
+        found |= {f"{members['name']}.{field['name']}" for field in fields}
+        for below in (
+            *(field["type"] for field in fields),
+            *(members.get(part) for part in ("type", "items", "values")),
+        ):
+            found |= _fields(below)
+    elif isinstance(node, list):
+        for branch in cast("list[Any]", node):
+            found |= _fields(branch)
+    return found
 
 
 def schema_text(schema: Mapping[str, Any]) -> str:

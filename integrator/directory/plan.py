@@ -16,7 +16,13 @@ from zoneinfo import ZoneInfo
 
 from integrator.directory.check import World, check, check_references
 from integrator.directory.check_authorisation import check_contract_use
-from integrator.directory.derived import Registrar, contract_subject, delivered_schemas, delivered_subject
+from integrator.directory.derived import (
+    Registrar,
+    contract_subject,
+    delivered_schemas,
+    delivered_subject,
+    new_fields,
+)
 from integrator.directory.documents import Inscriptions, Problem, Stated, kind_of, name_of, problem
 from integrator.directory.due import due
 from integrator.directory.knowledge import OVER, Entry, Known, came, in_force
@@ -230,9 +236,10 @@ class _Planning:
                     yield problem(stated, "second-authorisation", message)
 
     def _broken_ones(self) -> Iterator[Problem]:
-        """Yield what a new contract takes from authorisations that stand and are not replaced with it.
+        """Yield what a new contract takes from authorisations that stand and are not replaced with it, or adds to them.
 
-        Without the role of protected addresses an authorisation that withholds such people would deliver them.
+        Without the role of protected addresses an authorisation that withholds such people would deliver them; and a
+        field that is new inside a record which somebody receives whole would flow by itself.
         """
         new = {authorisation.id for _, authorisation in self._authorisations}
         for stated, contract in self._contracts:
@@ -243,6 +250,12 @@ class _Planning:
                 purpose = self._world.purposes.get((authorisation.purpose, authorisation.purpose_version))
                 for code, path, message in check_contract_use(authorisation, contract, purpose):
                     yield problem(stated, code, f"The authorisation {authorisation.id} stands ({path}): {message}")
+                for name in new_fields(authorisation, self._known.knowledge.contracts[contract.stream], contract):
+                    message = (
+                        f"The authorisation {authorisation.id} stands and would receive the new field {name}, which "
+                        "nobody decided: apply a new version of it with the contract, or put the field elsewhere."
+                    )
+                    yield problem(stated, "field-flows", message)
 
     def _in_force(self, authorisation: Authorisation) -> bool:
         contract = self._world.contracts.get(authorisation.stream)

@@ -71,6 +71,39 @@ def test_a_new_field_of_a_source_does_not_flow_by_itself(demo: list[Stated], dir
     assert [(change.id, change.version) for change in new] == [("source.ciz.wlz-indication-value", 2)]
 
 
+def inside(schema: dict[str, Any], record: str) -> list[dict[str, Any]]:
+    """Return the fields of the record that the schema defines under this name."""
+    nodes: list[Any] = [schema]
+    for node in nodes:
+        if isinstance(node, dict):
+            if node.get("name") == record and "fields" in node:
+                return node["fields"]
+            nodes += node.values()
+        elif isinstance(node, list):
+            nodes += node
+    raise AssertionError(record)
+
+
+@pytest.mark.parametrize(("record", "problems"), [("Address", ["field-flows"]), ("Nationality", [])])
+def test_a_new_field_inside_a_record_that_is_received_whole_needs_a_new_authorisation(
+    demo: list[Stated], directory: MemoryDirectory, record: str, problems: list[str]
+) -> None:
+    documents = [each.document for each in demo]
+    contract = next(one for one in documents if isinstance(one, Contract) and one.stream == "brp/person")
+    whole = next(one for one in documents if isinstance(one, Authorisation) and "address" in one.fields)
+    schema = json.loads(contract.schemas[0])
+    inside(schema, record).append({"name": "extra", "type": ["null", "string"], "default": None})
+    members = contract.model_dump(mode="json", by_alias=True)
+    wider = [
+        Stated(Contract.model_validate(members | {"version": 2, "schemas": [*contract.schemas, json.dumps(schema)]}))
+    ]
+    found = plan(directory, wider)
+    assert codes(found) == problems
+    assert all(whole.id in problem.message for problem in found.problems)
+    decided = Stated(whole.model_copy(update={"version": 2}))
+    assert codes(plan(directory, [*wider, decided])) == []
+
+
 def test_a_changed_field_gives_the_agency_a_schema_for_each_of_the_streams(
     demo: list[Stated], directory: MemoryDirectory
 ) -> None:
