@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -76,11 +76,12 @@ def inside(schema: dict[str, Any], record: str) -> list[dict[str, Any]]:
     nodes: list[Any] = [schema]
     for node in nodes:
         if isinstance(node, dict):
-            if node.get("name") == record and "fields" in node:
-                return node["fields"]
-            nodes += node.values()
+            members = cast("dict[str, Any]", node)
+            if members.get("name") == record and "fields" in members:
+                return members["fields"]
+            nodes.extend(members.values())
         elif isinstance(node, list):
-            nodes += node
+            nodes.extend(cast("list[Any]", node))
     raise AssertionError(record)
 
 
