@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from integrator.domain.directory import DirectoryView
 from integrator.domain.errors import Unavailable
 from integrator.domain.identifiers import Position
 from integrator.routing.guard import Waits, clock_too_far, copy_too_old
-from integrator.routing.ports import LaneProducer, SourceBatch, SourceReader, TopicIdentity
+from integrator.routing.ports import LaneProducer, SourceBatch, SourceReader, StreamFailure, TopicIdentity
 from integrator.routing.reports import LaneReports
 from integrator.routing.setting import LaneSetting
 from integrator.routing.state import LaneState
@@ -160,7 +161,8 @@ class Delivery:
                 knowledge = view.knowledge
                 late = copy_too_old(view, joined.state.directory)
                 reason = late or clock_too_far(knowledge, at=at) or self._setting.brakes.reason(at=at)
-                self._reports.waits(reason)
+                if reason is not None or not (batches or self._held):
+                    self._reports.waits(reason)
                 # A position is acknowledged although the clock is off or the brakes hold: that delivers nothing.
                 if late is not None or (reason is not None and batches):
                     return reason
@@ -168,13 +170,33 @@ class Delivery:
                     return End.STREAMS
                 if not batches and joined.state.directory == view.position:
                     return None
-                return self._composer.compose(batches, view, at=at)
+                return self._compose(batches, view, at=at)
         except Unavailable as error:
             reason = Waits(error.code, error.message)
             self._reports.waits(reason)
             return reason
+        except StreamFailure:
+            raise
         except Exception as error:  # of the engine: which stream's, only a transaction of its own can tell
             raise TransactionFailed(frozenset(batch.topic for batch in batches), error) from error
+
+    def _compose(self, batches: Sequence[SourceBatch], view: DirectoryView, *, at: int) -> Transaction:
+        """Compose a transaction. A stream that cannot be decided yet is left out, so that the others need not wait.
+
+        Raises `Unavailable` while the lane has no other stream, or it is not known yet which one it is.
+        """
+        try:
+            transaction = self._composer.compose(batches, view, at=at)
+        except Unavailable as error:
+            topics = sorted({batch.topic for batch in batches})
+            if len(self._joined.parts) > 1:
+                if len(topics) == 1:
+                    raise StreamFailure(error.code, error.message, topic=topics[0]) from error
+                self._troubles.blame(topics, now=time.monotonic())
+            raise
+        if batches:
+            self._reports.waits(None)
+        return transaction
 
     async def _commit(self, transaction: Transaction, batches: Sequence[SourceBatch]) -> None:
         topics = frozenset(batch.topic for batch in batches)

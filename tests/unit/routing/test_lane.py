@@ -8,13 +8,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 import pytest
 
 from integrator.domain.errors import Refused, Unavailable
 from integrator.domain.topics import DISCLOSURES, LANES, STEPS, source_topic
 from integrator.encoding import record_type
-from integrator.routing.guard import Waits
 from integrator.routing.lane import Lane
 from integrator.routing.ports import Brakes, Fenced, Unbraked
 from integrator.routing.setting import LaneLimits, LaneSetting
@@ -38,6 +38,8 @@ class World:
     now: int = 0
     limits: LaneLimits = LIMITS
     brakes: Brakes = field(default_factory=Unbraked)
+    engine: Any = field(default_factory=line.CopyEngine)
+    """An `Engine`, but for the kind of reading that it is given."""
 
     def lane(self) -> Lane:
         """Make the lane."""
@@ -46,7 +48,7 @@ class World:
             self.log,
             self.ownership,
             self.directories,
-            line.CopyEngine(),
+            self.engine,
             lambda: self.now,
             self.limits,
             self.brakes,
@@ -238,30 +240,6 @@ async def test_past_the_directory_s_day_nothing_is_delivered_but_its_position_is
         world.directories.move(3, line.knowledge(version=2, today=date(1970, 1, 3)))
         await until(world.log.delivered)
     assert {json.loads(value)["directory"] for value in world.log.delivered()} == {3}
-    assert world.log.starts == 1
-
-
-class Lever:
-    """Brakes that hold while the test says so."""
-
-    def __init__(self) -> None:
-        self.held: Waits | None = Waits("ledger-behind", "The ledger is behind.")
-
-    def reason(self, *, at: int) -> Waits | None:
-        return self.held if at >= 0 else None
-
-
-async def test_while_the_brakes_hold_nothing_is_delivered_and_afterwards_everything_once(world: World) -> None:
-    lever = world.brakes = Lever()
-    world.log.publish(GRAIN, LANE, *[b"x"] * 4)
-    async with world.running():
-        world.directories.move(1)
-        await until(lambda: world.directory_of_state() == 1)  # a position is acknowledged all the same
-        await asyncio.sleep(2 * LIMITS.stall)
-        assert not world.log.delivered()
-        lever.held = None
-        await until(world.log.delivered)
-    assert [position for _, position in world.positions()] == permitted(4)
     assert world.log.starts == 1
 
 
