@@ -70,7 +70,10 @@ class Fenced(Refused):
 
 
 class StreamFailure(Refused):
-    """A stream cannot be read where the lane left it: `position-out-of-range`, `topic-replaced`, `topic-missing`."""
+    """A stream cannot go on: `position-out-of-range`, `topic-replaced`, `topic-missing`, or not be decided yet.
+
+    The lane leaves it out for a while and goes on with the others.
+    """
 
     def __init__(self, code: str, message: str, *, topic: str) -> None:
         super().__init__(code, message)
