@@ -57,6 +57,12 @@ def test_fields_that_are_not_authorised_change_no_byte(
     assert project(encode(parsed(schema), disguised)) == project(encode(parsed(schema), value))
 
 
+def test_a_short_list_of_items_without_bytes_is_a_list() -> None:
+    schema = {"type": "record", "name": "R", "fields": [{"name": "f", "type": {"type": "array", "items": "null"}}]}
+    body = encode(parsed(schema), {"f": [None] * 3})
+    assert compile_projector(schema, ["f"])(body) == body
+
+
 @THOROUGH
 @given(cases(), st.data())
 def test_what_the_oracle_rejects_is_never_projected(
