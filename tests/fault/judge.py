@@ -14,6 +14,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -162,7 +163,8 @@ def _decided_at(evidence: Evidence) -> dict[tuple[str, int, int], int]:
 
 def _in_order(topic: str, lane: int, facts: Sequence[dict[str, Any]], state: LaneState) -> None:
     sequences = [fact["sequence"] for fact in facts]
-    assert sequences == list(range(1, len(facts) + 1)), f"sequences of {topic}/{lane} are not contiguous"
+    breaks = [(before, after) for before, after in pairwise([0, *sequences]) if after != before + 1]
+    assert not breaks, f"sequences of {topic}/{lane} are not contiguous: {breaks[:5]} of {len(sequences)}"
     assert state.sequences.get((topic, lane), 0) == len(facts)
     last: dict[tuple[str, int], int] = {}
     for fact in facts:
