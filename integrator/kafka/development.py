@@ -192,7 +192,10 @@ class DevelopmentBroker:
         unfinished = self._files.root / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._files.write_settings(ports, self._broker_password, data=unfinished)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Kafka's own generator leaves out ids that begin with a hyphen too: they look like an option.
+        cluster = "-"
+        while cluster.startswith("-"):
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         words = [
             *java.command(runtime, jars, fast=True, properties=self._java_properties())[1:],
             *("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(self._files.properties)),
