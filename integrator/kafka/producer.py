@@ -3,9 +3,11 @@
 - Every send is awaited before the commit: aiokafka commits although a batch was refused.
 - After any exception the producer is discarded, never aborted: after an authorisation error aiokafka's abort sends
   nothing, and the next commit would publish what was "aborted".
-- Before a partition is first written, its end for committed readers must be the end of its log. KAFKA-20734: a
-  transaction that ends while a partition has no leader may get no marker there, and the next commit of the same
-  transactional id would publish its records. Such leftovers are closed by a transaction of our own that is aborted.
+- KAFKA-20734: a transaction that ends while a partition has no leader may get no marker there, and the next marker of
+  the same transactional id decides over its records. So at every start, and after every commit that took so long that
+  a broker may have been away, all partitions that only this lane writes are looked at: their end for committed readers
+  must be the end of their log. What is open is closed as it was decided: what the lane's state shows is committed,
+  anything else is aborted. A partition that the state does not name is looked at before it is first written.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -33,8 +35,11 @@ from integrator.routing.ports import Fenced, Outbox, OutRecord, Place
 TRANSACTION_TIMEOUT_MS = 60_000
 """Longer than the restart of a broker: fencing ends the transactions of the dead, this only those of nobody."""
 COMMIT_SECONDS = 12.0
+SLOW_SECONDS = 0.5
+"""After a commit that took longer, a partition may have been without a leader when it ended."""
 # Below the 1 MiB that a topic takes by default, which counts the batch with its header.
 _BATCH_BYTES = 512 * 1024
+_OWN_TOPICS = (topics.LANES, topics.STEPS, topics.DISCLOSURES, topics.QUARANTINE, topics.REQUESTS)
 _LATEST = -1
 _COMMITTED, _UNCOMMITTED = 1, 0
 _CLOSING_TRIES = 20
@@ -77,9 +82,18 @@ class TransactionalProducer:
         except (*FOREIGN, AssertionError, IntegratorError) as error:
             raise self._known(error, "Starting") from error
 
-    def recover(self, at: int) -> None:
-        """Take note of the time of the last transaction that the lane's state shows."""
+    async def recover(self, at: int, places: Collection[Place]) -> None:
+        """Close what earlier transactions left open in the integrator's own topics and in `places`.
+
+        `at` is the time of the last transaction that the lane's state shows, `places` are those that the state names.
+        """
         self._visible_at = at
+        own = [(name, self._lane) for name in _OWN_TOPICS]
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._ensure_whole({*own, *places})
+        except (*FOREIGN, AssertionError, IntegratorError) as error:
+            raise self._known(error, "Recovering") from error
 
     async def commit(self, outbox: Outbox, *, at: int) -> None:
         """Write all of `outbox` in one transaction; each of its records has the time `at`.
@@ -88,6 +102,7 @@ class TransactionalProducer:
         which a directory that lagged at the start may not have known.
         """
         futures: list[asyncio.Future[Any]] = []
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 await self._ensure_whole([place for place in outbox if place not in self._whole])
@@ -100,6 +115,11 @@ class TransactionalProducer:
                     futures.append(future)
                 await asyncio.gather(*futures)
                 await self._producer.commit_transaction()
+                self._visible_at = at
+                if time.monotonic() - begun > SLOW_SECONDS:
+                    # Nothing but this transaction can be open now, and it was committed. When this fails, the next
+                    # start finds the same: no other transaction comes between.
+                    await self._ensure_whole(set(self._whole))
         except (*FOREIGN, AssertionError) as error:
             # Between two batches a refused one shows as `IllegalOperation`; its own future knows why.
             raise self._known(_first_failure(futures) or error, "Writing") from error
@@ -139,35 +159,43 @@ class TransactionalProducer:
         if not places:
             return
         for _ in range(_CLOSING_TRIES):
-            left = await self._leftovers(places)
-            if not left:
+            committed, aborted = await self._leftovers(places)
+            if not committed and not aborted:
                 self._whole.update(places)
                 return
-            # The marker of this transaction closes what our transactional id left open: same producer id.
-            await self._producer.begin_transaction()
-            futures = [
-                await self._producer.send_batch(batch, topic, partition=partition)
-                for topic, partition in left
-                for batch in self._batches([OutRecord(b"leftovers", None)], time.time_ns() // 1_000_000)
-            ]
-            await asyncio.gather(*futures)
-            await self._producer.abort_transaction()
+            if committed:
+                await self._close_open(committed)
+                await self._producer.commit_transaction()
+            if aborted:
+                await self._close_open(aborted)
+                await self._producer.abort_transaction()
         raise Unavailable("lane-leftovers", f"Open records stay in {len(places)} partitions of lane {self._lane}.")
 
-    async def _leftovers(self, places: Collection[Place]) -> list[Place]:
-        """Return the partitions that hold records of a transaction that was not committed.
+    async def _close_open(self, places: Collection[Place]) -> None:
+        """Begin a transaction over `places` without a record: its markers close what our transactional id left open.
 
-        When the lane's state shows the very transaction that a partition holds open, that transaction was committed
-        and only this marker is missing: its records are left for the next commit, which publishes them.
-        LIMIT: should that commit fail as well, they are lost; and until it comes, readers of the partition wait.
+        aiokafka adds a partition with its first record only, so its transaction manager is told directly: a record
+        that is committed would be read by agencies.
+        """
+        await self._producer.begin_transaction()
+        manager: Any = self._producer._txn_manager
+        for place in places:
+            manager.maybe_add_partition_to_txn(TopicPartition(*place))
+
+    async def _leftovers(self, places: Collection[Place]) -> tuple[list[Place], list[Place]]:
+        """Return the partitions that hold open records: those of the transaction that the state shows, and others.
+
+        The transaction that the lane's state shows was committed, and only this marker is missing; it is known by its
+        time, which every record of it has and no other transaction of the lane.
         """
         committed = await self._offsets(places, _LATEST, isolation=_COMMITTED)
         ends = await self._offsets(places, _LATEST, isolation=_UNCOMMITTED)
         open_places = [place for place in places if committed[place][0] != ends[place][0]]
         if not open_places or not self._visible_at:
-            return open_places
+            return [], open_places
         last = await self._offsets(open_places, self._visible_at, isolation=_UNCOMMITTED)
-        return [place for place in open_places if last[place] != (committed[place][0], self._visible_at)]
+        shown = [place for place in open_places if last[place] == (committed[place][0], self._visible_at)]
+        return shown, [place for place in open_places if place not in shown]
 
     async def _offsets(self, places: Collection[Place], asked_for: int, *, isolation: int) -> Mapping[Place, Found]:
         """Return offset and time of the end of each partition (`_LATEST`), or of its first record at or after a time.

@@ -24,7 +24,7 @@ from integrator.routing.guard import Waits, copy_too_old
 from integrator.routing.ports import Fenced, LaneProducer, Place, SourceReader, StreamFailure, TopicIdentity
 from integrator.routing.reports import LaneReports
 from integrator.routing.setting import LaneSetting
-from integrator.routing.state import LaneState, fold
+from integrator.routing.state import LaneState, fold, written
 from integrator.routing.streams import parts_of, start_positions
 from integrator.routing.troubles import Troubles
 
@@ -137,7 +137,7 @@ class Lane:
                 return Recovering(self._producer)
             case Recovering(producer):
                 state = fold(await self._mine(self._setting.log.state(self._lane)))
-                producer.recover(state.at)
+                await self._mine(producer.recover(state.at, await self._existing(written(state, self._lane))))
                 return CatchingUp(producer, state)
             case CatchingUp(producer, state):
                 if reason := self._not_yet(state):
@@ -167,6 +167,11 @@ class Lane:
         if self._stopping.is_set() or not self._setting.ownership.owned(self._lane):
             raise _Lost
         return result
+
+    async def _existing(self, places: set[Place]) -> list[Place]:
+        """Return those of `places` whose topics still exist: an operator may have removed an agency's."""
+        found = await self._setting.log.identify(sorted({topic for topic, _ in places})) if places else {}
+        return sorted(place for place in places if place[0] in found)
 
     def _not_yet(self, state: LaneState) -> Waits | None:
         try:

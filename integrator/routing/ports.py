@@ -5,7 +5,7 @@ Every port MUST be implemented so that the promise in its docstring holds; one s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -101,8 +101,11 @@ class LaneProducer(Protocol):
 
     async def start(self) -> None: ...
 
-    def recover(self, at: int) -> None:
-        """Take note of the `at` of the last transaction that the lane's state shows, before the first commit."""
+    async def recover(self, at: int, places: Collection[Place]) -> None:
+        """Finish what earlier transactions left open in every partition that only this lane writes.
+
+        `at` is that of the last transaction that the lane's state shows, `places` are the partitions that it names.
+        """
         ...
 
     async def commit(self, outbox: Outbox, *, at: int) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position
+from integrator.domain.topics import receipts_topic
 from integrator.encoding import RecordType, record_type
 from integrator.routing.ports import OutRecord, Place, TopicIdentity
 
@@ -41,6 +42,12 @@ class LaneState:
     positions: dict[Place, Reached] = field(default_factory=dict[Place, Reached])
     sequences: dict[Place, int] = field(default_factory=dict[Place, int])
     counts: dict[Count, int] = field(default_factory=dict[Count, int])
+
+
+def written(state: LaneState, lane: int) -> set[Place]:
+    """Return the partitions of agencies and of receipts that the lane has written, as its state names them."""
+    sources = {topic.split(".")[1] for topic, _ in state.positions}
+    return {*state.sequences, *((receipts_topic(source), lane) for source in sources)}
 
 
 def fold(records: Iterable[tuple[bytes, bytes | None]]) -> LaneState:

@@ -75,11 +75,13 @@ async def test_workers_that_join_and_leave_hand_their_lanes_over(mill: Mill) -> 
         second = mill.worker()
         await until_said(second, "lane-opened", times=line.LANES // 2)
         await mill.until_moving()
+        # On a busy machine a session of a second may end by itself before this; what counts is the leaving.
+        fenced = first.said("lane-fenced")
         first.send(signal.SIGTERM)
         assert await first.ended(seconds=10) == 0
         await mill.until_moving(records=400)
     await judged(mill)
-    assert "lane-fenced" not in first.log.read_text(), "a worker that leaves in order is not fenced"
+    assert first.said("lane-fenced") == fenced, "a worker that leaves in order is not fenced"
 
 
 async def test_nothing_is_decided_with_less_than_was_already_decided_with(mill: Mill) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from integrator.domain.directory import Knowledge
@@ -98,7 +98,7 @@ class _Producer:
         self._log.epoch += 1
         self._epoch = self._log.epoch
 
-    def recover(self, at: int) -> None:
+    async def recover(self, at: int, places: Collection[Place]) -> None:
         self._at = at
 
     async def commit(self, outbox: Outbox, *, at: int) -> None:
