@@ -170,7 +170,9 @@ class Lane:
 
     async def _existing(self, places: set[Place]) -> list[Place]:
         """Return those of `places` whose topics still exist: an operator may have removed an agency's."""
-        found = await self._setting.log.identify(sorted({topic for topic, _ in places})) if places else {}
+        if not places:
+            return []
+        found = await self._setting.log.identify(sorted({topic for topic, _ in places}))
         return sorted(place for place in places if place[0] in found)
 
     def _not_yet(self, state: LaneState) -> Waits | None:
