@@ -4,10 +4,12 @@
 - After any exception the producer is discarded, never aborted: after an authorisation error aiokafka's abort sends
   nothing, and the next commit would publish what was "aborted".
 - KAFKA-20734: a transaction that ends while a partition has no leader may get no marker there, and the next marker of
-  the same transactional id decides over its records. So at every start, and after every commit that took so long that
-  a broker may have been away, all partitions that only this lane writes are looked at: their end for committed readers
-  must be the end of their log. What is open is closed as it was decided: what the lane's state shows is committed,
-  anything else is aborted. A partition that the state does not name is looked at before it is first written.
+  the same transactional id decides over its records. So nothing is left open:
+  - At every start all partitions that the lane's state names are looked at: their end for committed readers must be
+    the end of their log. What is open and not newer than the last transaction of the state was committed, and is; what
+    is newer is aborted. A partition that the state does not name is looked at before it is first written.
+  - While a producer lives, all that it wrote is committed, else it would be thrown away. When a broker may have been
+    away since its last transaction, it first commits whatever is open, in a transaction without a record.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -60,6 +62,10 @@ class TransactionalProducer:
         self._timeout_ms = transaction_timeout_ms
         self._producer: Any = None
         self._visible_at = 0
+        self._shown: set[Place] = set()
+        """Partitions that the lane's state names: what is open there may have been committed."""
+        self._connections: tuple[Any, ...] = ()
+        """Those that were open after the last commit: when one is gone, a broker may have been away."""
         self._whole: set[Place] = set()
         """Partitions that this producer has seen without leftovers: only its own transactions are there since."""
 
@@ -88,10 +94,11 @@ class TransactionalProducer:
         `at` is the time of the last transaction that the lane's state shows, `places` are those that the state names.
         """
         self._visible_at = at
-        own = [(name, self._lane) for name in _OWN_TOPICS]
+        # Without a transaction in the state, nothing that is open was ever committed.
+        self._shown = {*((name, self._lane) for name in _OWN_TOPICS), *places} if at else set()
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
-                await self._ensure_whole({*own, *places})
+                await self._ensure_whole({*((name, self._lane) for name in _OWN_TOPICS), *places})
         except (*FOREIGN, AssertionError, IntegratorError) as error:
             raise self._known(error, "Recovering") from error
 
@@ -102,27 +109,54 @@ class TransactionalProducer:
         which a directory that lagged at the start may not have known.
         """
         futures: list[asyncio.Future[Any]] = []
-        begun = time.monotonic()
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
+                if any(not connection.connected() for connection in self._connections):
+                    await self._finish_own()
                 await self._ensure_whole([place for place in outbox if place not in self._whole])
-                # All batches are built first, so that their partitions are added to the transaction in one request.
                 batches = [(place, batch) for place, records in outbox.items() for batch in self._batches(records, at)]
-                await self._producer.begin_transaction()
+                if await self._begin(outbox) > SLOW_SECONDS:
+                    # Nothing is written yet: this transaction too may only finish what was open before it.
+                    await self._producer.commit_transaction()
+                    await self._finish_own()
+                    await self._begin(outbox)
+                begun = time.monotonic()
                 for (topic, partition), batch in batches:
                     future = await self._producer.send_batch(batch, topic, partition=partition)
                     future.add_done_callback(_look)
                     futures.append(future)
                 await asyncio.gather(*futures)
                 await self._producer.commit_transaction()
-                self._visible_at = at
+                self._connections = tuple(self._producer.client._conns.values())
                 if time.monotonic() - begun > SLOW_SECONDS:
-                    # Nothing but this transaction can be open now, and it was committed. When this fails, the next
-                    # start finds the same: no other transaction comes between.
-                    await self._ensure_whole(set(self._whole))
+                    await self._finish_own()
         except (*FOREIGN, AssertionError) as error:
             # Between two batches a refused one shows as `IllegalOperation`; its own future knows why.
             raise self._known(_first_failure(futures) or error, "Writing") from error
+
+    async def _begin(self, places: Collection[Place]) -> float:
+        """Begin a transaction over `places` and return how many seconds the coordinator took to take them in.
+
+        It takes none before the last transaction has ended everywhere, as far as it knows. aiokafka adds a partition
+        with its first record only, so its transaction manager is told directly; the record would be read by agencies.
+        """
+        begun = time.monotonic()
+        await self._producer.begin_transaction()
+        manager: Any = self._producer._txn_manager
+        for place in places:
+            manager.maybe_add_partition_to_txn(TopicPartition(*place))
+        while manager.partitions_to_add():
+            if not manager.is_in_transaction():
+                break  # it failed; whatever is called next says why
+            await asyncio.sleep(0.001)
+        return time.monotonic() - begun
+
+    async def _finish_own(self) -> None:
+        """Commit what this producer's transactions have left open: all of them were committed."""
+        if self._whole:
+            await self._begin(self._whole)
+            await self._producer.commit_transaction()
+            self._connections = tuple(self._producer.client._conns.values())
 
     async def close(self) -> None:
         """Let go of the connections without sending what is still waiting."""
@@ -164,38 +198,28 @@ class TransactionalProducer:
                 self._whole.update(places)
                 return
             if committed:
-                await self._close_open(committed)
+                await self._begin(committed)
                 await self._producer.commit_transaction()
             if aborted:
-                await self._close_open(aborted)
+                await self._begin(aborted)
                 await self._producer.abort_transaction()
         raise Unavailable("lane-leftovers", f"Open records stay in {len(places)} partitions of lane {self._lane}.")
 
-    async def _close_open(self, places: Collection[Place]) -> None:
-        """Begin a transaction over `places` without a record: its markers close what our transactional id left open.
-
-        aiokafka adds a partition with its first record only, so its transaction manager is told directly: a record
-        that is committed would be read by agencies.
-        """
-        await self._producer.begin_transaction()
-        manager: Any = self._producer._txn_manager
-        for place in places:
-            manager.maybe_add_partition_to_txn(TopicPartition(*place))
-
     async def _leftovers(self, places: Collection[Place]) -> tuple[list[Place], list[Place]]:
-        """Return the partitions that hold open records: those of the transaction that the state shows, and others.
+        """Return the partitions that hold open records of committed transactions, and those of others.
 
-        The transaction that the lane's state shows was committed, and only this marker is missing; it is known by its
-        time, which every record of it has and no other transaction of the lane.
+        Times of transactions grow within a lane, and every record of one has its time. What is not newer than the last
+        transaction of the state was committed: an aborted one of before was closed when its next owner started.
         """
         committed = await self._offsets(places, _LATEST, isolation=_COMMITTED)
         ends = await self._offsets(places, _LATEST, isolation=_UNCOMMITTED)
         open_places = [place for place in places if committed[place][0] != ends[place][0]]
-        if not open_places or not self._visible_at:
+        known = [place for place in open_places if place in self._shown]
+        if not known:
             return [], open_places
-        last = await self._offsets(open_places, self._visible_at, isolation=_UNCOMMITTED)
-        shown = [place for place in open_places if last[place] == (committed[place][0], self._visible_at)]
-        return shown, [place for place in open_places if place not in shown]
+        newer = await self._offsets(known, self._visible_at + 1, isolation=_UNCOMMITTED)
+        shown = {place for place in known if newer[place][0] < 0}
+        return [place for place in open_places if place in shown], [one for one in open_places if one not in shown]
 
     async def _offsets(self, places: Collection[Place], asked_for: int, *, isolation: int) -> Mapping[Place, Found]:
         """Return offset and time of the end of each partition (`_LATEST`), or of its first record at or after a time.

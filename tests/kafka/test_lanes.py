@@ -118,7 +118,7 @@ async def test_a_commit_that_missed_one_marker_is_completed_and_not_aborted(mill
     await _verification(mill, "false")
     try:
         await _leave_open(mill, BEER, lane=2, at=visible)
-        await _leave_open(mill, topics.STEPS, lane=2, at=visible - 1)
+        await _leave_open(mill, topics.STEPS, lane=2, at=visible + 1)
     finally:
         await _verification(mill, "true")
     async with producing(mill, 2) as producer:
