@@ -53,6 +53,25 @@ class Ways:
     token_file: Path | None = None
     authorities: Path | None = None
 
+    def only_agency(self, purpose: str) -> str:
+        """Return the agency that the installation knows for `purpose`, when it is one. Raises `Refused` (`agency`)."""
+        if self.bootstrap is not None:
+            raise Refused("option-missing", "With --bootstrap, give --agency too.")
+        folder = Installation.open(self.data).data / "secrets"
+        known = (path.name.removeprefix("kafka-agency-").partition("--") for path in folder.glob("kafka-agency-*"))
+        agencies = sorted(agency for agency, _, theirs in known if theirs == purpose)
+        match agencies:
+            case [agency]:
+                return agency
+            case []:
+                raise Refused(
+                    "agency", f"No agency has the purpose {purpose!r} here: look at its name, or give --agency."
+                )
+            case _:
+                raise Refused(
+                    "agency", f"Several agencies have this purpose, say which: --agency {' | '.join(agencies)}."
+                )
+
     def reach(self, principal: str, *, token: str | None = None) -> Reach:
         """Return how `principal` gets there; `token` is the name of the secret with its token.
 

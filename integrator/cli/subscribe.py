@@ -20,7 +20,9 @@ from integrator.sdk.delivered import Delivered
 
 Stream = Annotated[str, typer.Argument(help="The stream, such as brp/person.")]
 Purpose = Annotated[str, typer.Option("--purpose", help="For what; each purpose has its own credentials and topic.")]
-AgencyName = Annotated[str, typer.Option("--agency", help="Who receives.")]
+AgencyName = Annotated[
+    str | None, typer.Option("--agency", help="Who receives; not needed when one agency alone has this purpose here.")
+]
 FromBeginning = Annotated[
     bool,
     typer.Option("--from-beginning", help="Show everything that is kept, without touching what was acknowledged."),
@@ -33,7 +35,7 @@ def subscribe(  # noqa: PLR0913  one argument for each option
     stream: Stream,
     purpose: Purpose,
     *,
-    agency: AgencyName,
+    agency: AgencyName = None,
     data: reach.Data = reach.HERE,
     bootstrap: reach.Bootstrap = None,
     api: reach.Api = None,
@@ -57,7 +59,7 @@ def subscribe(  # noqa: PLR0913  one argument for each option
         token_file=token_file,
         authorities=ca_file,
     )
-    principal = topics.agency_principal(agency, purpose)
+    principal = topics.agency_principal(agency or ways.only_agency(purpose), purpose)
     reached = ways.reach(principal, token=f"token-{principal}")
     if from_beginning:
         # A group of its own, which the broker forgets after a while.
