@@ -20,7 +20,7 @@ from integrator.demo.recipients import Recipients, open_agency
 from integrator.demo.scenarios import BIRTHS, INDICATIONS, INDICATIONS_EACH, PERSONS, Plot, Right, plot
 from integrator.demo.stage import Stage
 from integrator.domain.errors import Refused, Unavailable
-from integrator.domain.identifiers import split_stream
+from integrator.domain.identifiers import SubjectRef, split_stream
 from integrator.domain.topics import DISCLOSURES, agency_topic, source_principal, source_topic
 from integrator.kafka.access import OPERATOR
 from integrator.kafka.accounts import Accounts, read_accounts, read_ends
@@ -159,6 +159,8 @@ class Play:
                 number = str(message.value["bsn"])
                 self.story.newborn.append(number)
                 self.watched.add(number)
+                # Whoever is born may ask what was disclosed about them, as everybody of the scenarios.
+                self.stage.admit([SubjectRef(self.population.scheme, number)])
             yield message
 
     async def _law(self) -> None:

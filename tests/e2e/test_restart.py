@@ -80,6 +80,14 @@ def test_a_citizen_reads_a_table_with_a_tick_for_each_line_and_no_number(played:
     assert person not in outcome.out + outcome.err
 
 
+def test_the_newborn_whom_the_demonstration_names_may_ask(played: Played, installation: Running) -> None:
+    received = json.loads(played.outcome.out)["scenarios"]["S3"]["received"]["groeifonds"]
+    outcome = asked(installation, f"bsn:{received[0]['fields']['bsn']}", "--json")
+    assert outcome.code == 0, outcome.err
+    (told,) = json.loads(outcome.out)["disclosures"]
+    assert (told["recipient"], told["role"], told["verified"]) == ("groeifonds", "subject", True)
+
+
 def test_somebody_of_whom_nothing_was_disclosed_gets_an_empty_list(played: Played, installation: Running) -> None:
     seen = {number for delivery in played.deliveries for number in numbers(delivery.value)}
     everybody = {number for value in played.published.values() for number in numbers(value)}
