@@ -22,6 +22,8 @@ lock: ## resolve the pinned set anew (needs uv)
 	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --extra otlp --universal --generate-hashes \
 	  --no-emit-package integrator --no-emit-package integrator-audit --no-emit-package integrator-adapters \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
+	for group in conformance browser; do uv pip compile --group $$group --universal --generate-hashes \
+	  --no-header --no-annotate --quiet --output-file requirements-$$group.lock; done
 
 demo: setup ## play the main job on a real Kafka, and stay up until Ctrl-C
 	@$(BIN)/integrator demo

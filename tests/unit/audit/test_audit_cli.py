@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from integrator_audit import Signer
-from integrator_audit.cli import app
+from integrator_audit.cli.main import app
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, Place, signer
 
 
@@ -142,6 +142,6 @@ def test_the_installed_program_runs_alone(filled: Place, tmp_path: Path) -> None
 
 
 def test_the_library_knows_nothing_of_the_integrator() -> None:
-    script = "import sys, integrator_audit.cli; print([m for m in sys.modules if m.split('.')[0] == 'integrator'])"
+    script = "import sys, integrator_audit.cli.main; print([m for m in sys.modules if m.split('.')[0] == 'integrator'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

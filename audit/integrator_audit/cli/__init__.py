@@ -1,0 +1,1 @@
+"""The command `integrator-audit`, one module per group of commands."""

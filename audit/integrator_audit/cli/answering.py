@@ -1,0 +1,92 @@
+"""What every command shares: errors as sentences or JSON, exit codes, progress bars, reading keys.
+
+- Exit codes: 0 everything holds, 1 a proof failed, 2 could not tell.
+- What a program reads goes to stdout, and with `--json` nothing else does; progress and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from integrator_audit.errors import AuditError, Invalid, Tampered, Unavailable
+from integrator_audit.findings import Finding, Progress, no_progress
+from integrator_audit.note import Verifier
+from integrator_audit.vault import Vault
+
+HOLDS, FAILED, UNKNOWN = 0, 1, 2
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
+
+
+@contextmanager
+def answering(*, as_json: bool) -> Generator[None]:
+    """Turn the ledger's errors into a sentence (or JSON) and an exit code."""
+    try:
+        yield
+    except AuditError as error:
+        failed = isinstance(error, Tampered)
+        if as_json:
+            result = "failed" if failed else "unknown"
+            print(json.dumps({"result": result, "code": error.code, "message": error.message}))
+        else:
+            print(f"{'FAILED' if failed else 'could not tell'}: {error.message} ({error.code})", file=sys.stderr)
+        raise typer.Exit(FAILED if failed else UNKNOWN) from error
+
+
+@contextmanager
+def progress(label: str, *, as_json: bool) -> Generator[Progress]:
+    """Show a bar where a person watches."""
+    if as_json or not sys.stderr.isatty():
+        yield no_progress
+        return
+    with typer.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield show
+
+
+def read_vkey(text: str) -> Verifier:
+    """Return the verifier key that a person gave as text or as a file that holds it."""
+    path = Path(text)
+    try:
+        given = path.read_text(encoding="utf-8").strip() if path.is_file() else text.strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable("vkey-unreadable", f"the verifier key in {text} cannot be read") from error
+    return Verifier.from_text(given)
+
+
+def open_vault(vault: Path | None, generation_key: Path | None) -> Vault | None:
+    """Return the vault for reading, or None when none was given."""
+    if vault is None and generation_key is None:
+        return None
+    if vault is None or generation_key is None:
+        raise Invalid("vault-options", "give --vault and --generation-key together")
+    try:
+        key = generation_key.read_bytes()
+    except OSError as error:
+        raise Unavailable("generation-key", f"{generation_key} cannot be read: {error.strerror}") from error
+    return Vault.read_only(vault, key)
+
+
+def findings_json(findings: Sequence[Finding], left_out: int) -> dict[str, object]:
+    """Return findings as members of a JSON answer."""
+    items = [{"code": item.code, "where": item.where, "message": item.message} for item in findings]
+    return {"findings": items, "findingsLeftOut": left_out}
+
+
+def print_findings(findings: Sequence[Finding], left_out: int, *, print_line: Callable[[str], None]) -> None:
+    """Print findings for people, a line each."""
+    for item in findings:
+        print_line(f"{item.where}: {item.message} ({item.code})")
+    if left_out:
+        print_line(f"… and {left_out} more")

@@ -1,0 +1,36 @@
+"""The command `integrator-audit`: keep a log, check it, prove and verify what it says.
+
+Exit codes: 0 everything holds, 1 a proof failed, 2 could not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from integrator_audit.cli import checking
+
+app = typer.Typer(
+    name="integrator-audit",
+    help="Verify a disclosure ledger without trusting who keeps it.",
+    epilog="Exit codes: 0 everything holds, 1 a proof failed, 2 could not tell.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _group() -> None:  # pyright: ignore[reportUnusedFunction]  typer keeps it: it makes the program a group
+    """Verify a disclosure ledger without trusting who keeps it."""
+
+
+app.command("verify")(checking.verify_command)
+app.command("fsck")(checking.fsck_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit."""
+    app(args=arguments)
