@@ -3,11 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: setup demo test unit kafka fault e2e shared lint lock clean help
+.PHONY: setup demo test unit kafka fault fault-ledger postgresql conformance browser e2e shared lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 16
 
 setup: $(STAMP) ## create .venv with everything pinned in requirements.lock
 
@@ -28,10 +28,10 @@ lock: ## resolve the pinned set anew (needs uv)
 demo: setup ## play the main job on a real Kafka, and stay up until Ctrl-C
 	@$(BIN)/integrator demo
 
-test: setup ## every tier: lint, unit, real Kafka, faults, end to end, shared data
+test: setup ## every tier: lint, unit, real Kafka and PostgreSQL, foreign verifiers, faults, browser, end to end
 	@$(BIN)/python -m tests.tiers
 
-unit kafka fault e2e shared lint: setup ## one tier of the tests
+unit kafka fault fault-ledger postgresql conformance browser e2e shared lint: setup ## one tier of the tests
 	@$(BIN)/python -m tests.tiers $@
 
 clean: ## remove the virtual environment and caches of this checkout

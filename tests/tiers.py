@@ -7,6 +7,7 @@ python -m tests.tiers unit kafka   some of them
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,10 @@ SHARED = ROOT.parent / "shared" / "data"
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Commands to run in order, the budget in minutes, and why the tier cannot run here (empty: it can)."""
+    """Commands to run in order, the budget in minutes, and why the tier cannot run here (empty: it can).
+
+    `left_out` is asked first and may install what the tier needs.
+    """
 
     name: str
     commands: Sequence[Sequence[str]]
@@ -40,6 +44,33 @@ def _without_shared() -> str:
     return "" if SHARED.is_dir() else "there is no folder ../shared/data beside this clone"
 
 
+def _install(lock: str) -> str:
+    """Install a locked set of Python packages into this environment; return what went wrong."""
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r")
+    if subprocess.run((*pip, lock), cwd=ROOT, check=False).returncode == 0:
+        return ""
+    return f"the packages of {lock} could not be installed"
+
+
+def _without_browser() -> str:
+    if problem := _install("requirements-browser.lock"):
+        return problem
+    if shutil.which("chromium") is None and shutil.which("apt-get") is not None and os.geteuid() == 0:
+        # Debian's own build: the driver's download of a browser is not reproducible and not everywhere allowed.
+        for command in (("update",), ("install", "--yes", "--no-install-recommends", "chromium")):
+            subprocess.run(
+                ("apt-get", "--quiet=2", *command),
+                check=False,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+            )
+    return "" if shutil.which("chromium") else "there is no chromium on the PATH: install your system's package of it"
+
+
+def _without_go() -> str:
+    return "" if shutil.which("go") else _install("requirements-conformance.lock")
+
+
 TIERS = (
     Tier(
         "lint",
@@ -49,6 +80,10 @@ TIERS = (
     Tier("unit", (_pytest("tests/unit"),), 1.5),
     Tier("shared", (_pytest("tests/shared"),), 2, _without_shared),
     Tier("kafka", (_pytest("tests/kafka"),), 8),
+    Tier("fault-ledger", (_pytest("tests/fault_ledger"),), 5),
+    Tier("postgresql", (_pytest("tests/postgresql"),), 3),
+    Tier("conformance", (_pytest("tests/conformance"),), 4, _without_go),
+    Tier("browser", (_pytest("tests/browser"),), 2, _without_browser),
     Tier("fault", (_pytest("tests/fault"),), 8),
     Tier("e2e", (_pytest("tests/e2e"),), 5),
 )
