@@ -9,6 +9,8 @@ from pydantic import Field, StringConstraints
 from integrator.domain.documents import Document, Text, Texts
 from integrator.domain.identifiers import Name
 
+Retention = Literal[2, 10, 20]
+"""Years for which the ledger keeps what an entry says, after the end of the half-year in which it was made."""
 LegalGround = Literal["6(1)(a)", "6(1)(b)", "6(1)(c)", "6(1)(d)", "6(1)(e)", "6(1)(f)"]
 """GDPR art. 6(1). Objection (art. 21) exists under (e) and (f), consent under (a)."""
 
@@ -35,7 +37,11 @@ class Agency(Document):
 
 
 class Purpose(Document):
-    """Why an agency may receive: a processing activity at a version, with its ground in the GDPR."""
+    """Why an agency may receive: a processing activity at a version, with its ground in the GDPR.
+
+    `retention` is the activity's retention profile in the ledger, which people rely on to find out what was done with
+    their data: 10 years unless the activity's law says less (2) or its consequences last longer (20).
+    """
 
     name: Name
     version: int = Field(ge=1)
@@ -44,3 +50,4 @@ class Purpose(Document):
     activity: Text
     legal_ground: LegalGround
     special_ground: Text | None = None
+    retention: Retention = 10

@@ -23,6 +23,7 @@ from integrator.domain.directory import Knowledge
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position, Pseudonym, split_stream
 from integrator.domain.projection import delivered_fields, paths
+from integrator.domain.purpose import Retention
 from integrator.encoding import parse_schema, record_type
 from integrator.recording.sequencer import LogRecord, Statement
 from integrator_audit import Entry, part
@@ -124,7 +125,8 @@ class DisclosureRecorder:
         """Return one entry for each data subject of `disclosure`, none when it names nobody.
 
         `knowledge` must be at or past the disclosure's directory position.
-        Raises `Invalid` (`unknown-authorisation`, `unknown-stream`, `unknown-role`, `nothing-concerns`, `time-zone`).
+        Raises `Invalid` (`unknown-authorisation`, `unknown-purpose`, `unknown-stream`, `unknown-role`,
+        `nothing-concerns`, `time-zone`).
         """
         if not disclosure.subjects:
             return []
@@ -155,13 +157,20 @@ class DisclosureRecorder:
         if made is None:
             if len(self._accountability) >= _MOST_STATEMENTS:
                 self._accountability.clear()
-            made = accountability(authorisation, contract, role, day=disclosure.date)
+            purpose = knowledge.purposes.get((authorisation.purpose, authorisation.purpose_version))
+            if purpose is None:
+                raise Invalid("unknown-purpose", "The directory has no such version of the authorisation's purpose.")
+            made = accountability(authorisation, contract, role, day=disclosure.date, retention=purpose.retention)
             self._accountability[key] = made
         return made
 
 
-def accountability(authorisation: Authorisation, contract: Contract, role: str, *, day: date) -> bytes:
+def accountability(
+    authorisation: Authorisation, contract: Contract, role: str, *, day: date, retention: Retention
+) -> bytes:
     """Return part A for a person in `role`: who received which fields about them, why, by which law, on which day.
+
+    `retention` is the profile of the purpose, in years.
 
     Raises `Invalid` (`unknown-role`, `nothing-concerns`, `time-zone`).
     """
@@ -179,6 +188,7 @@ def accountability(authorisation: Authorisation, contract: Contract, role: str, 
             "authorisation": authorisation.id,
             "version": authorisation.version,
             "date": day.isoformat(),
+            "retention": retention,
         },
     )
 

@@ -53,6 +53,7 @@ FULL_AUTHORISATION = samples.authorisation(
         samples.record_of(samples.source()),
         samples.record_of(samples.agency()),
         samples.record_of(samples.purpose(specialGround="9(2)(b)")),
+        samples.record_of(samples.purpose(retention=20)),
         samples.record_of(samples.authorisation()),
         samples.record_of(FULL_AUTHORISATION),
         samples.inscription(),

@@ -40,7 +40,8 @@ def test_the_parts_of_a_disclosure_have_these_bytes() -> None:
     assert child.a == (
         b'{"schema":"dienstenintegrator/accountability/v1","recipient":"groeifonds","provider":"brp",'
         b'"stream":"brp/person","fields":["bsn","birth.date"],"purpose":"startbedrag","purposeVersion":1,'
-        b'"basis":["BE, Groeipakket, art. 1"],"authorisation":"s3-groeifonds","version":1,"date":"2026-11-24"}'
+        b'"basis":["BE, Groeipakket, art. 1"],"authorisation":"s3-groeifonds","version":1,"date":"2026-11-24",'
+        b'"retention":10}'
     )
     assert child.d == (
         b'{"schema":"dienstenintegrator/delivery/v1","at":"2026-11-24T11:46:45.123Z",'
@@ -107,7 +108,7 @@ def test_no_number_pseudonym_or_position_stands_in_part_a() -> None:
             assert str(read_part(entry.s)["subject"]) not in text
         assert set(cast("dict[str, Any]", json.loads(text))) == {
             *("schema", "recipient", "provider", "stream", "fields", "purpose", "purposeVersion"),
-            *("basis", "authorisation", "version", "date"),
+            *("basis", "authorisation", "version", "date", "retention"),
         }
 
 
@@ -199,6 +200,12 @@ def test_every_part_keeps_the_members_and_order_of_its_published_schema() -> Non
 
 def test_the_same_disclosure_on_the_same_knowledge_says_the_same() -> None:
     rule = world.authorisation()
-    assert accountability(rule, world.contract(), "subject", day=world.DAY) == accountability(
-        rule, world.contract(), "subject", day=world.DAY
-    )
+    first, second = (accountability(rule, world.contract(), "subject", day=world.DAY, retention=2) for _ in range(2))
+    assert first == second
+    assert read_part(first)["retention"] == 2
+
+
+def test_a_purpose_that_the_directory_lacks_states_nothing() -> None:
+    with pytest.raises(Invalid, match="purpose") as caught:
+        made(world.disclosure(), authorisations=[world.authorisation(purposeVersion=2)])
+    assert caught.value.code == "unknown-purpose"
