@@ -5,6 +5,8 @@ An opening is a JSON object, all bytes in base64:
     {"origin": …, "index": …, "type": …, "A": {"salt": …, "bytes": …}, …, "hD": …, "hP": …, "proof": …}
 
 - For each letter of A, D, S, P there is either the part or its hash. `proof` is a `tlog-proof@v1` text without extra.
+  `documents/opening.v1.json` is the schema; files are read by `openingfile`, never by `json.loads`, which lets a key
+  stand twice; `audience` says who may be shown which parts.
 - Verification recomputes the leaf from salts and bytes; what is believed is only what `verify_opening` returns.
 """
 
@@ -18,7 +20,16 @@ from integrator_audit.encoding import from_base64
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.merkle import HASH_SIZE, leaf_hash
 from integrator_audit.note import Verifier
-from integrator_audit.parts import LETTERS, SALT_SIZE, commitment, leaf_entry, part_hash, read_part
+from integrator_audit.parts import (
+    INSTITUTION_ENTRY,
+    LETTERS,
+    SALT_SIZE,
+    SUBJECT_ENTRY,
+    commitment,
+    leaf_entry,
+    part_hash,
+    read_part,
+)
 from integrator_audit.receipt import Receipt
 
 
@@ -26,7 +37,8 @@ from integrator_audit.receipt import Receipt
 class VerifiedOpening:
     """What an opening proves: the entry at `index` of the log of `size` entries says `parts`.
 
-    `parts` maps the letters that were opened to what they say; an empty part says `{}`.
+    `parts` maps the letters that were opened to what they say; an empty part says `{}`. `root` (32 bytes) is that of
+    the log at `size`; `checkpoint` is the note that says so, as given, with whatever cosignatures it carries.
     """
 
     origin: str
@@ -34,6 +46,8 @@ class VerifiedOpening:
     size: int
     type: int
     parts: dict[str, dict[str, object]]
+    root: bytes
+    checkpoint: bytes
 
 
 def verify_opening(opening: Mapping[str, object], verifier: Verifier) -> VerifiedOpening:
@@ -52,8 +66,10 @@ def verify_opening(opening: Mapping[str, object], verifier: Verifier) -> Verifie
 
 def _verify(opening: Mapping[str, object], verifier: Verifier) -> VerifiedOpening:
     origin, index, entry_type = opening.get("origin"), opening.get("index"), opening.get("type")
-    if type(origin) is not str or type(index) is not int or type(entry_type) is not int or not 0 <= entry_type <= 255:
+    if type(origin) is not str or type(index) is not int or type(entry_type) is not int:
         raise Invalid("opening", "an opening says its origin, index and type")
+    if entry_type not in (SUBJECT_ENTRY, INSTITUTION_ENTRY):
+        raise Invalid("opening", "the entries that open are of type 1 (about a person) or 2 (of the institution)")
     expected = {"origin", "index", "type", "proof"}
     hashes: list[bytes] = []
     parts: dict[str, dict[str, object]] = {}
@@ -89,7 +105,7 @@ def _verify(opening: Mapping[str, object], verifier: Verifier) -> VerifiedOpenin
             )
             raise Tampered("opening-commitment", message) from error
         raise Tampered("opening-checkpoint", f"the checkpoint in the opening does not hold: {error.message}") from error
-    return VerifiedOpening(origin, index, checkpoint.size, entry_type, parts)
+    return VerifiedOpening(origin, index, checkpoint.size, entry_type, parts, checkpoint.root, receipt.checkpoint)
 
 
 def _part(value: object, letter: str) -> tuple[bytes, bytes]:
