@@ -14,7 +14,7 @@ LIMIT: nothing here proves a total. Who doubts one asks the supervisor, who can 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -98,9 +98,8 @@ def check_public(document: Mapping[str, object]) -> None:
     except Invalid as error:
         raise _single(error.message) from error
     if "merged" in document:
-        merged = document["merged"]
-        named = {"cells", "entries"} if isinstance(merged, dict) and "entries" in merged else {"cells"}
-        if not all(_count(item, 1) for item in _members(merged, named).values()):
+        counts = _members(document["merged"], {"cells"}, optional={"entries"})
+        if not all(_count(item, 1) for item in counts.values()):
             raise _single("what was merged is a number of cells and of entries")
 
 
@@ -108,10 +107,12 @@ def _single(what: str) -> Refused:
     return Refused("public-entry", f"the document is not for everybody: {what}")
 
 
-def _members(value: object, names: set[str]) -> dict[str, object]:
-    if not isinstance(value, dict) or set(cast("dict[str, object]", value)) != names:
-        raise _single(f"a part of it has other members than {', '.join(sorted(names))}")
-    return cast("dict[str, object]", value)
+def _members(value: object, names: set[str], *, optional: Set[str] = frozenset()) -> dict[str, object]:
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        if names <= set(members) <= names | optional:
+            return members
+    raise _single(f"a part of it has other members than {', '.join(sorted(names | optional))}")
 
 
 def _texts(value: object) -> bool:
