@@ -28,6 +28,7 @@ from integrator.directory.store import Store
 from integrator.directory.view import Directory
 from integrator.directory.writer import DirectoryWriter
 from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
+from integrator.domain.identities import Identities
 from integrator.http import disclosures, ledger
 from integrator.http.app import Ports, create_app
 from integrator.http.identity import Citizens, DevelopmentCitizens, NoCitizens, Tokens
@@ -111,6 +112,7 @@ async def run_worker(installation: Installation, stop: asyncio.Event) -> None:
         _pairwise(installation),
         directory_key=store.create("pseudonym-directory", key),
         ledger_key=store.create("pseudonym-ledger", key),
+        identities=Identities(store.create("label-identities", key), random=secrets.token_bytes),
     )
     directory = await _directory(installation)
     try:

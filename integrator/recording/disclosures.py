@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, Final, cast
@@ -46,6 +46,8 @@ class DataSubject:
 
     pseudonym: Pseudonym
     key_version: int
+    identity: bytes = field(repr=False)
+    """The number, sealed for the label service."""
     role: str
 
 
@@ -78,7 +80,7 @@ def read(value: bytes | None) -> Disclosure:
         raise Invalid("record-type", "The record has no value.")
     found = record_type("ledger/disclosure").decode(value)
     subjects = cast("list[dict[str, Any]]", found["subjects"])
-    people = tuple(DataSubject(one["pseudonym"], one["keyVersion"], one["role"]) for one in subjects)
+    people = tuple(DataSubject(one["pseudonym"], one["keyVersion"], one["identity"], one["role"]) for one in subjects)
     if len({person.pseudonym for person in people}) != len(people):
         raise Invalid("contract", "The record names a person twice.", where="subjects")
     return Disclosure(
@@ -210,9 +212,9 @@ def concerning(authorisation: Authorisation, contract: Contract, role: str) -> t
             raise Invalid("unknown-role", "The contract has no such role of a person.")
     known = paths(parse_schema(contract.schemas[-1]))
     found: list[str] = []
-    for field in delivered_fields(authorisation, contract):
+    for delivered in delivered_fields(authorisation, contract):
         for mine in own:
-            within = _common(field, mine)
+            within = _common(delivered, mine)
             if within is not None:
                 others = [record for record in records if record not in own and _inside(record, mine)]
                 found.extend(path for path in _without(within, others, known) if path not in found)

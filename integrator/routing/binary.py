@@ -28,6 +28,11 @@ def text(value: str) -> bytes:
     return long(len(data)) + data
 
 
+def binary(data: bytes) -> bytes:
+    """Encode bytes: their number, and they themselves."""
+    return long(len(data)) + data
+
+
 def optional_text(value: str | None) -> bytes:
     """Encode a value of the union `["null", "string"]`."""
     return b"\0" if value is None else b"\2" + text(value)

@@ -110,7 +110,7 @@ class Round:
     known_as: Callable[[SubjectRef], Pseudonym]
     """The directory's pseudonym of a person."""
     ledger: Callable[[SubjectRef], bytes]
-    """The ledger's pseudonym of a person (32 bytes), followed by the version of its key as an Avro int."""
+    """The ledger's pseudonym of a person (32 bytes), the version of its key and the sealed number, in Avro."""
 
 
 class Deliveries:

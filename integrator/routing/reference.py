@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.decision import UNIDENTIFIED, Decision, Lines
 from integrator.domain.directory import DirectoryView
 from integrator.domain.errors import Invalid, Unavailable
 from integrator.domain.identifiers import Pseudonym, SubjectRef, split_stream
+from integrator.domain.identities import Identities
 from integrator.domain.pseudonyms import Pseudonyms
 from integrator.domain.topics import receipts_topic
-from integrator.routing.binary import long
+from integrator.routing.binary import binary, long
 from integrator.routing.delivered import Deliveries, Round
 from integrator.routing.engine import Output, Sequences
 from integrator.routing.envelope import readable_id
@@ -27,6 +28,9 @@ from integrator.routing.prepared import Pairwise, PreparedStream, ReadRecord
 from integrator.routing.quarantine import quarantined
 from integrator.routing.receipts import Receipts
 from integrator.routing.requests import inscribe
+
+_MOST_PEOPLE = 16_384
+"""So many people are remembered with what the ledger is to know of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,16 @@ class PythonEngine:
         *,
         directory_key: bytes,
         ledger_key: bytes,
+        identities: Identities,
         ledger_key_version: int = 1,
     ) -> None:
         self._pairwise = pairwise
         self._directory = Pseudonyms(directory_key, "directory")
         self._ledger = Pseudonyms(ledger_key, "ledger")
         self._ledger_key_version = long(ledger_key_version)
+        self._identities = identities
+        # Sealing costs more than all else about a person, and people recur: in a batch, and from batch to batch.
+        self._named = lru_cache(maxsize=_MOST_PEOPLE)(self._in_ledger)
         self._version = -1
         self._streams: dict[tuple[str, str], PreparedStream | None] = {}
 
@@ -82,8 +90,7 @@ class PythonEngine:
                 raise Unavailable(
                     "no-date", f"The directory does not know the day for {batch.stream} yet: wait for it."
                 )
-            ledger = cache(self._in_ledger)  # the same people go to several agencies
-            common = Round(batch, lane, view.position, stream.today, at, sequences, self._directory.of, ledger)
+            common = Round(batch, lane, view.position, stream.today, at, sequences, self._directory.of, self._named)
             routing = _Routing(stream, view, common, out)
             routing.look_up(one for one in read if isinstance(one, ReadRecord))
         receipts = Receipts(batch.stream, batch.partition, at=at)
@@ -110,7 +117,9 @@ class PythonEngine:
         return self._streams[at]
 
     def _in_ledger(self, person: SubjectRef) -> bytes:
-        return self._ledger.of(person) + self._ledger_key_version
+        """Return the part of a disclosure record that is the same for every delivery about `person`."""
+        pseudonym = self._ledger.of(person)
+        return pseudonym + self._ledger_key_version + binary(self._identities.seal(person, pseudonym))
 
 
 def _read(batch: SourceBatch, stream: PreparedStream | None) -> list[ReadRecord | Invalid]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
 from integrator.domain.directory import Knowledge, StandingInscription
 from integrator.domain.identifiers import Position, Pseudonym, SubjectRef
+from integrator.domain.identities import Identities
 from integrator.domain.pseudonyms import pseudonym
 from integrator.domain.purpose import Agency, Purpose, Source
 from integrator.encoding import record_type
@@ -24,6 +26,7 @@ from integrator_audit import Ledger, Signer, Vault
 
 LEDGER_KEY = bytes(range(32))
 GENERATION = bytes(range(32, 64))
+IDENTITIES = Identities(bytes(range(96, 128)), random=os.urandom)
 ORIGIN = "demo.integrator.example/ledger/test/s0-2026h2"
 SIGNER = Signer(ORIGIN, bytes(range(64, 96)))
 DAY = date(2026, 11, 24)
@@ -156,7 +159,8 @@ def knowledge(*authorisations: Authorisation) -> Knowledge:
 
 
 def person(who: SubjectRef, role: str) -> dict[str, Any]:
-    return {"pseudonym": pseudonym(LEDGER_KEY, "ledger", who), "keyVersion": 1, "role": role}
+    known = pseudonym(LEDGER_KEY, "ledger", who)
+    return {"pseudonym": known, "keyVersion": 1, "identity": IDENTITIES.seal(who, known), "role": role}
 
 
 def disclosure(sequence: int = 1, **change: Any) -> bytes:

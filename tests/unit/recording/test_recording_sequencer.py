@@ -33,7 +33,10 @@ async def fill(source: world.JudgingSource, ledger: object, *, directory: world.
     sequencer = Sequencer("s0-2026h2", source, ledger, DisclosureRecorder(), known)  # type: ignore[arg-type]
     running = asyncio.create_task(sequencer.run(stop))
     drained = asyncio.create_task(source.drained.wait())
-    await asyncio.wait({running, drained}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    try:
+        await asyncio.wait({running, drained}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    except asyncio.CancelledError:
+        running.cancel()
     stop.set()
     drained.cancel()
     await running

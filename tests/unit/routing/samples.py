@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -12,6 +13,7 @@ from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
 from integrator.domain.directory import Knowledge, RegisteredSchema, StandingAuthorisation, StandingInscription
 from integrator.domain.identifiers import Position, Pseudonym, SubjectRef
+from integrator.domain.identities import Identities
 from integrator.domain.projection import delivered_fields, derive_schema
 from integrator.domain.pseudonyms import pseudonym
 from integrator.domain.purpose import Source
@@ -20,6 +22,7 @@ from integrator.domain.topics import agency_topic
 POSITION = Position(77)
 TODAY = date(2026, 11, 24)
 DIRECTORY_KEY, LEDGER_KEY = b"d" * 32, b"l" * 32
+IDENTITIES = Identities(b"i" * 32, random=os.urandom)
 TEXTS = {"nl": "tekst", "fr": "texte", "en": "text"}
 STREAM, TOPIC, URN = "brp/person", "source.brp.person", "urn:nld:oin:1:systeem:brp"
 SUBJECT, MOTHER, CHILD = "100000000001", "100000000002", "100000000003"

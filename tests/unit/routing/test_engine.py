@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrator.domain.directory import RegisteredSchema
-from integrator.domain.errors import Unavailable
+from integrator.domain.errors import Invalid, Unavailable
+from integrator.domain.identifiers import SubjectRef
+from integrator.domain.identities import Identities
 from integrator.domain.projection import derive_schema, pick
 from integrator.domain.pseudonyms import PairwiseEventIds, pairwise_key, pseudonym
 from integrator.domain.topics import partition_of
@@ -26,6 +29,7 @@ from integrator.routing.ports import Headers, OutRecord, SourceBatch, SourceReco
 from integrator.routing.reference import PythonEngine
 from tests.unit.routing.samples import (
     DIRECTORY_KEY,
+    IDENTITIES,
     LEDGER_KEY,
     MOTHER,
     POSITION,
@@ -88,7 +92,7 @@ def batch(*records: SourceRecord, subject: str = SUBJECT, **change: Any) -> Sour
 
 
 def process(view: View, *records: SourceRecord, sequences: Sequences | None = None, **change: Any) -> Output:
-    engine = PythonEngine(pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY)
+    engine = PythonEngine(pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY, identities=IDENTITIES)
     return engine.process(batch(*records, **change), view, sequences or Sequences(), lane=LANE, at=AT)
 
 
@@ -162,6 +166,9 @@ def test_every_delivery_has_its_disclosure_record() -> None:
     output = process(View(knowledge(authorisation())), record(41))
     ((_, delivered),) = output.deliveries
     (disclosure,) = disclosures_of(output)
+    assert record_type("ledger/disclosure").encode(disclosure) == output.disclosures[0]
+    for one in disclosure["subjects"]:
+        assert known_in_ledger(IDENTITIES.open(one.pop("identity"), one["pseudonym"])) == one["pseudonym"]
     assert disclosure == {
         "authorisation": "svb-address",
         "version": 1,
@@ -186,10 +193,50 @@ def test_every_delivery_has_its_disclosure_record() -> None:
         "unidentified": 1,
     }
     assert output.counts == {("svb-address", 1, "unidentified"): 1}
-    assert record_type("ledger/disclosure").encode(disclosure) == output.disclosures[0]
 
 
-LATER_KEY = PythonEngine(pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY, ledger_key_version=300)
+def known_in_ledger(ref: SubjectRef) -> bytes:
+    return pseudonym(LEDGER_KEY, "ledger", ref)
+
+
+def test_no_number_stands_in_a_disclosure_and_only_the_label_service_can_tell_it() -> None:
+    (disclosure,) = process(View(knowledge(authorisation())), record()).disclosures
+    assert not any(number.encode() in disclosure for number in (SUBJECT, MOTHER))
+    subjects = record_type("ledger/disclosure").decode(disclosure)["subjects"]
+    opened = [IDENTITIES.open(one["identity"], one["pseudonym"]) for one in subjects]
+    assert opened == [person(SUBJECT), person(MOTHER)]
+    with pytest.raises(Invalid) as caught:
+        IDENTITIES.open(subjects[0]["identity"], subjects[1]["pseudonym"])
+    assert caught.value.code == "identity"
+    with pytest.raises(Invalid):
+        Identities(b"j" * 32, random=os.urandom).open(subjects[0]["identity"], subjects[0]["pseudonym"])
+
+
+def test_a_number_is_sealed_once_for_a_person_however_many_deliveries_name_them() -> None:
+    sealed: list[int] = []
+
+    def random(size: int) -> bytes:
+        sealed.append(size)
+        return os.urandom(size)
+
+    engine = PythonEngine(
+        pairwise,
+        directory_key=DIRECTORY_KEY,
+        ledger_key=LEDGER_KEY,
+        identities=Identities(b"i" * 32, random=random),
+    )
+    other = authorisation(id="duo-address", agency="duo", purpose="grants")
+    for _ in range(3):
+        output = engine.process(
+            batch(record(), record(1)), View(knowledge(authorisation(), other)), Sequences(), lane=LANE, at=AT
+        )
+        assert len(output.disclosures) == 4
+    assert len(sealed) == 2
+
+
+LATER_KEY = PythonEngine(
+    pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY, identities=IDENTITIES, ledger_key_version=300
+)
 EVERYBODY = knowledge(authorisation())
 
 
@@ -446,7 +493,7 @@ def test_without_a_legal_day_the_lane_waits() -> None:
 
 
 def test_a_new_version_of_the_knowledge_decides_at_once() -> None:
-    engine = PythonEngine(pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY)
+    engine = PythonEngine(pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY, identities=IDENTITIES)
 
     def run(view: View) -> int:
         return len(engine.process(batch(record()), view, Sequences(), lane=LANE, at=AT).deliveries)
@@ -460,7 +507,7 @@ def test_a_new_version_of_the_knowledge_decides_at_once() -> None:
 
 NAMES = st.sampled_from([*(name for name, _ in HEADERS), "traceparent", "__value_schema_id", "x"])
 ANY_HEADERS = st.lists(st.tuples(NAMES, st.none() | st.binary(max_size=6)), max_size=8).map(tuple)
-FUZZED = PythonEngine(pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY)
+FUZZED = PythonEngine(pairwise, directory_key=DIRECTORY_KEY, ledger_key=LEDGER_KEY, identities=IDENTITIES)
 
 
 @settings(max_examples=300, deadline=None)
