@@ -2,16 +2,49 @@
 
 - Source: https://c2sp.org/tlog-checkpoint. The ledger writes and reads three lines and no extension lines, with an
   origin that equals the key's name, because verifiers written by others expect that.
+- A witness reads checkpoints of other logs too: `read_head` takes every form that the specification allows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from integrator_audit.encoding import from_base64, to_base64, to_decimal
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.merkle import EMPTY_ROOT, HASH_SIZE
 from integrator_audit.note import Note, Signer, Verifier, check_name, verify_note
+
+
+@dataclass(frozen=True, slots=True)
+class TreeHead:
+    """What any log's checkpoint says: origin, size, 32-byte root, and the extension lines, which mean nothing here."""
+
+    origin: str
+    size: int
+    root: bytes
+    extensions: tuple[str, ...] = ()
+
+
+def read_head(text: bytes) -> TreeHead:
+    """Read a checkpoint's text of any log; raise `Invalid` when it is malformed."""
+    try:
+        lines = text.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise Invalid("checkpoint", "a checkpoint is valid UTF-8") from error
+    # SPEC tlog-checkpoint: "The note text is a sequence of at least three non-empty lines, separated by newlines"
+    # SPEC tlog-checkpoint: "Extension lines, if any, MUST be non-empty."
+    if len(lines) < 4 or lines.pop() or not all(lines):
+        raise Invalid("checkpoint", "a checkpoint has at least three lines, each with something in it")
+    # SPEC tlog-checkpoint: "The origin MUST be non-empty"
+    # SPEC tlog-checkpoint: "the ASCII decimal representation of the number of leaves in the tree, with no leading
+    # zeroes (unless the tree is empty, in which case the tree size is `0`)."
+    size = to_decimal(lines[1], what="the checkpoint's size")
+    root = from_base64(lines[2], what="the checkpoint's root")
+    if len(root) != HASH_SIZE:
+        raise Invalid("checkpoint", f"a checkpoint's root has {HASH_SIZE} bytes")
+    return TreeHead(lines[0], size, root, tuple(lines[3:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +63,12 @@ class Checkpoint:
     @classmethod
     def parse(cls, text: bytes) -> Checkpoint:
         """Read a checkpoint's text; raise `Invalid` for any other form."""
-        lines = text.decode().split("\n")
-        if len(lines) != 4 or lines[3]:
+        head = read_head(text)
+        if head.extensions:
             raise Invalid("checkpoint", "a checkpoint of this ledger has exactly three lines")
-        # SPEC tlog-checkpoint: "The origin MUST be non-empty"
-        origin = check_name(lines[0])
-        # SPEC tlog-checkpoint: "the ASCII decimal representation of the number of leaves in the tree, with no leading
-        # zeroes (unless the tree is empty, in which case the tree size is `0`)."
-        size = to_decimal(lines[1], what="the checkpoint's size")
-        root = from_base64(lines[2], what="the checkpoint's root")
-        if len(root) != HASH_SIZE:
-            raise Invalid("checkpoint", f"a checkpoint's root has {HASH_SIZE} bytes")
-        if size == 0 and root != EMPTY_ROOT:
+        if head.size == 0 and head.root != EMPTY_ROOT:
             raise Invalid("checkpoint", "the root of an empty log is the hash of nothing")
-        return cls(origin, size, root)
+        return cls(check_name(head.origin), head.size, head.root)
 
     def sign(self, signer: Signer) -> bytes:
         """Return the signed note; the caller releases it only when what it says is durable."""
@@ -52,14 +77,28 @@ class Checkpoint:
         return signer.sign(self.text)
 
 
-def open_checkpoint(note: bytes, verifier: Verifier) -> Checkpoint:
-    """Return the checkpoint that `verifier` signed.
+class LogKeys(Protocol):
+    """The keys of one log. A `Verifier` is one; `witnessing.keys.KeyPolicy` says which key signs from which size on."""
+
+    @property
+    def name(self) -> str:
+        """Return the log's origin."""
+        ...
+
+    def for_size(self, size: int) -> Sequence[Verifier]:
+        """Return the keys that may sign a checkpoint of this size; raise `Tampered` when the log had ended before."""
+        ...
+
+
+def open_checkpoint(note: bytes, keys: LogKeys) -> Checkpoint:
+    """Return the checkpoint that a key of the log signed.
 
     Raises `Invalid` for a malformed note, `Tampered` when the signature is wrong or the checkpoint is another log's.
     """
-    checkpoint = Checkpoint.parse(verify_note(note, [verifier]))
-    if checkpoint.origin != verifier.name:
-        raise Tampered("checkpoint-origin", f"the checkpoint is of {checkpoint.origin}, the key of {verifier.name}")
+    # The size that is read before the signature is checked only says which keys to try.
+    checkpoint = Checkpoint.parse(verify_note(note, keys.for_size(read_unverified(note).size)))
+    if checkpoint.origin != keys.name:
+        raise Tampered("checkpoint-origin", f"the checkpoint is of {checkpoint.origin}, the key of {keys.name}")
     return checkpoint
 
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -27,7 +27,7 @@ MAX_SIGNATURES = 16
 MAX_NOTE = 128 * 1024
 
 _SIGNATURE_PREFIX = "\u2014 "
-_PRIVATE_PREFIX = "PRIVATE+KEY+"
+PRIVATE_PREFIX = "PRIVATE+KEY+"
 
 
 def check_name(name: str) -> str:
@@ -69,11 +69,16 @@ class Verifier:
     @classmethod
     def from_text(cls, vkey: str) -> Verifier:
         """Read a verifier key; raise `Invalid` when it is not a consistent Ed25519 vkey."""
-        name, identifier, key = _read_key(vkey, what="the verifier key")
+        name, identifier, _, key = read_key(vkey, {ED25519: KEY_SIZE}, what="the verifier key")
         verifier = cls(name, key)
         if identifier != verifier.key_id.hex():
             raise Invalid("vkey", "the verifier key's identifier does not belong to its name and key")
         return verifier
+
+    def for_size(self, size: int) -> tuple[Verifier, ...]:
+        """Return the keys that sign checkpoints of this size: this one, for ever (see `checkpoint.LogKeys`)."""
+        del size
+        return (self,)
 
     def accepts(self, text: bytes, signature: bytes) -> bool:
         """Say whether `signature` (64 bytes) is this key's over `text`."""
@@ -100,9 +105,11 @@ class Signer:
     @classmethod
     def from_text(cls, text: str) -> Signer:
         """Read `PRIVATE+KEY+name+hex(key id)+base64(0x01 ‖ seed)`; raise `Invalid` when it is anything else."""
-        if not text.startswith(_PRIVATE_PREFIX):
-            raise Invalid("signing-key", f"the signing key does not start with {_PRIVATE_PREFIX}")
-        name, identifier, seed = _read_key(text.removeprefix(_PRIVATE_PREFIX), what="the signing key")
+        if not text.startswith(PRIVATE_PREFIX):
+            raise Invalid("signing-key", f"the signing key does not start with {PRIVATE_PREFIX}")
+        name, identifier, _, seed = read_key(
+            text.removeprefix(PRIVATE_PREFIX), {ED25519: KEY_SIZE}, what="the signing key"
+        )
         signer = cls(name, seed)
         if identifier != signer.verifier.key_id.hex():
             raise Invalid("signing-key", "the signing key's identifier does not belong to its name and key")
@@ -111,7 +118,7 @@ class Signer:
     @property
     def text(self) -> str:
         """Return the secret text of the key."""
-        return f"{_PRIVATE_PREFIX}{self.name}+{self.verifier.key_id.hex()}+{to_base64(bytes([ED25519]) + self.seed)}"
+        return f"{PRIVATE_PREFIX}{self.name}+{self.verifier.key_id.hex()}+{to_base64(bytes([ED25519]) + self.seed)}"
 
     @property
     def verifier(self) -> Verifier:
@@ -126,12 +133,12 @@ class Signer:
 
     def sign(self, text: bytes) -> bytes:
         """Return the whole note over `text`, which must end in a newline."""
-        if not text.endswith(b"\n"):
-            raise Invalid("note", "a note's text ends in a newline")
-        blob = self.verifier.key_id + Ed25519PrivateKey.from_private_bytes(self.seed).sign(text)
-        note = text + b"\n" + f"{_SIGNATURE_PREFIX}{self.name} {to_base64(blob)}\n".encode()
-        Note.parse(note)
-        return note
+        return join_note(text, [self.signature(text)])
+
+    def signature(self, text: bytes) -> Signature:
+        """Return this key's signature over a note's text."""
+        value = Ed25519PrivateKey.from_private_bytes(self.seed).sign(text)
+        return Signature(self.name, self.verifier.key_id, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,24 @@ class Signature:
     name: str
     key_id: bytes
     value: bytes
+
+    @property
+    def line(self) -> bytes:
+        """Return the line with its newline, as a note carries it."""
+        return f"{_SIGNATURE_PREFIX}{self.name} {to_base64(self.key_id + self.value)}\n".encode()
+
+    @classmethod
+    def parse(cls, line: str) -> Signature:
+        """Read a line without its newline; raise `Invalid` when it is malformed."""
+        if not line.startswith(_SIGNATURE_PREFIX):
+            raise Invalid("note", "a signature line starts with an em dash and a space")
+        name, space, blob = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
+        if not space:
+            raise Invalid("note", "a signature line is an em dash, a key name and base64")
+        value = from_base64(blob, what="a signature")
+        if len(value) <= KEY_ID_SIZE:
+            raise Invalid("note", "a signature has a key identifier and at least one byte")
+        return cls(check_name(name), value[:KEY_ID_SIZE], value[KEY_ID_SIZE:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +192,7 @@ class Note:
         text, blank, lines = decoded.rpartition("\n\n")
         if not blank or not lines.endswith("\n"):
             raise Invalid("note", "a note is a text, an empty line and signature lines, each ending in a newline")
-        signatures = tuple(_read_signature(line) for line in lines[:-1].split("\n"))
+        signatures = tuple(Signature.parse(line) for line in lines[:-1].split("\n"))
         if len(signatures) > MAX_SIGNATURES:
             raise Invalid("note", f"a note has at most {MAX_SIGNATURES} signatures")
         return cls((text + "\n").encode(), signatures)
@@ -197,24 +222,27 @@ def verify_note(data: bytes, verifiers: Iterable[Verifier]) -> bytes:
     return note.unverified_text
 
 
-def _read_signature(line: str) -> Signature:
-    if not line.startswith(_SIGNATURE_PREFIX):
-        raise Invalid("note", "a signature line starts with an em dash and a space")
-    name, space, blob = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
-    if not space:
-        raise Invalid("note", "a signature line is an em dash, a key name and base64")
-    value = from_base64(blob, what="a signature")
-    if len(value) <= KEY_ID_SIZE:
-        raise Invalid("note", "a signature has a key identifier and at least one byte")
-    return Signature(check_name(name), value[:KEY_ID_SIZE], value[KEY_ID_SIZE:])
+def join_note(text: bytes, signatures: Iterable[Signature]) -> bytes:
+    """Return the note of a text and signatures; raise `Invalid` when that is none."""
+    if not text.endswith(b"\n"):
+        raise Invalid("note", "a note's text ends in a newline")
+    note = text + b"\n" + b"".join(signature.line for signature in signatures)
+    if Note.parse(note).unverified_text != text:
+        raise Invalid("note", "the text would be read back as another one")
+    return note
 
 
-def _read_key(text: str, *, what: str) -> tuple[str, str, bytes]:
+def read_key(text: str, sizes: Mapping[int, int], *, what: str) -> tuple[str, str, int, bytes]:
+    """Split `name+identifier+base64(type ‖ key)`; `sizes` maps the allowed types to the bytes of their keys.
+
+    Raises `Invalid`; the caller compares the identifier.
+    """
     fields = text.split("+", 2)
     if len(fields) != 3:
         raise Invalid("vkey", f"{what} is not of the form name+identifier+base64")
     name, identifier, encoded = fields
     key = from_base64(encoded, what=what)
-    if len(key) != 1 + KEY_SIZE or key[0] != ED25519:
-        raise Invalid("vkey", f"{what} is not an Ed25519 key")
-    return check_name(name), identifier, key[1:]
+    if not key or sizes.get(key[0]) != len(key) - 1:
+        types = " or ".join(f"0x{known:02x}" for known in sizes)
+        raise Invalid("vkey", f"{what} is not a key of type {types} with the length of such keys")
+    return check_name(name), identifier, key[0], key[1:]

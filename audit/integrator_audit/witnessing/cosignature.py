@@ -1,0 +1,209 @@
+"""Cosignatures after C2SP tlog-cosignature: a witness states when it saw a checkpoint that extends all it saw before.
+
+- Source: https://c2sp.org/tlog-cosignature. Made with Ed25519 (type 0x04); also verified with ML-DSA-44 (type 0x06).
+- A cosignature says its own time. Time 0 says nothing about freshness and is refused; so is a time more than five
+  minutes ahead of ours. How old one may be is for the policy's user to say (`witnessing.policy`).
+- A witness's key has a type of its own: it cannot be taken for the key of a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from integrator_audit.checkpoint import read_head
+from integrator_audit.encoding import to_base64
+from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.note import KEY_SIZE, PRIVATE_PREFIX, Note, Signature, check_name, key_id, read_key
+
+ED25519_COSIGNATURE = 0x04
+MLDSA44_COSIGNATURE = 0x06
+MAX_AHEAD = 300
+"""Seconds that a witness's clock may be ahead of ours."""
+
+_KEY_SIZES = {ED25519_COSIGNATURE: KEY_SIZE, MLDSA44_COSIGNATURE: 1312}
+_SIGNATURE_SIZES = {ED25519_COSIGNATURE: 64, MLDSA44_COSIGNATURE: 2420}
+_TIME_SIZE = 8
+_MAX_TIME = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class CosignerKey:
+    """The public half of a witness's key: its name, signature type (0x04 or 0x06) and 32 or 1,312 bytes."""
+
+    name: str
+    type: int
+    public_key: bytes
+
+    @property
+    def key_id(self) -> bytes:
+        """Return the key's four-byte identifier.
+
+        SPEC tlog-cosignature: "SHA-256(<name> || "\\n" || 0x04 || 32-byte Ed25519 cosigner public key)[:4]"
+        """
+        return key_id(self.name, self.type, self.public_key)
+
+    @property
+    def vkey(self) -> str:
+        """Return the text `name+hex(key id)+base64(type ‖ public key)`."""
+        return f"{self.name}+{self.key_id.hex()}+{to_base64(bytes([self.type]) + self.public_key)}"
+
+    @classmethod
+    def from_text(cls, vkey: str) -> CosignerKey:
+        """Read a witness's vkey; raise `Invalid` when it is not consistent or the key of something else."""
+        name, identifier, key_type, public_key = read_key(vkey, _KEY_SIZES, what="the witness's key")
+        key = cls(name, key_type, public_key)
+        if identifier != key.key_id.hex():
+            raise Invalid("vkey", "the identifier of the witness's key does not belong to its name and key")
+        return key
+
+    def time_of(self, text: bytes, value: bytes) -> int | None:
+        """Return the POSIX seconds that this key's cosignature over a checkpoint's text states, None if it is wrong.
+
+        `value` is u64 big-endian seconds ‖ signature, without the key's identifier.
+        """
+        # SPEC tlog-cosignature: "The signature MUST be a `timestamped_signature` structure."
+        if len(value) != _TIME_SIZE + _SIGNATURE_SIZES[self.type]:
+            return None
+        time, signature = int.from_bytes(value[:_TIME_SIZE], "big"), value[_TIME_SIZE:]
+        # SPEC tlog-cosignature: "It MUST NOT exceed 2^63 - 1, and verifiers MAY reject cosignatures with timestamps in
+        # the future."
+        if time > _MAX_TIME:
+            return None
+        try:
+            if self.type == ED25519_COSIGNATURE:
+                Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, signed_message(text, time))
+            else:
+                message = _subtree_message(self.name, text, time)
+                MLDSA44PublicKey.from_public_bytes(self.public_key).verify(signature, message)
+        except (InvalidSignature, Invalid):
+            return None
+        return time
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigner:
+    """The private half of an Ed25519 witness key. Its `text` is a secret; its `repr` is not.
+
+    SPEC tlog-cosignature: "A cosigner operator that operates multiple Ed25519 cosigners (e.g. with distinct additional
+    statements, see below) MUST use distinct public keys for each cosigner."
+    """
+
+    name: str
+    seed: bytes = field(repr=False)
+
+    @classmethod
+    def generate(cls, name: str) -> Cosigner:
+        """Make a fresh key for a witness of this name."""
+        key = Ed25519PrivateKey.generate()
+        return cls(check_name(name), key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+
+    @classmethod
+    def from_text(cls, text: str) -> Cosigner:
+        """Read `PRIVATE+KEY+name+hex(key id)+base64(0x04 ‖ seed)`; raise `Invalid` when it is anything else."""
+        if not text.startswith(PRIVATE_PREFIX):
+            raise Invalid("signing-key", f"the witness's secret key does not start with {PRIVATE_PREFIX}")
+        sizes = {ED25519_COSIGNATURE: KEY_SIZE}
+        name, identifier, _, seed = read_key(text.removeprefix(PRIVATE_PREFIX), sizes, what="the witness's secret key")
+        cosigner = cls(name, seed)
+        if identifier != cosigner.key.key_id.hex():
+            raise Invalid("signing-key", "the identifier of the witness's secret key does not belong to it")
+        return cosigner
+
+    @property
+    def text(self) -> str:
+        """Return the secret text of the key."""
+        secret = to_base64(bytes([ED25519_COSIGNATURE]) + self.seed)
+        return f"{PRIVATE_PREFIX}{self.name}+{self.key.key_id.hex()}+{secret}"
+
+    @property
+    def key(self) -> CosignerKey:
+        """Return the public half."""
+        public_key = Ed25519PrivateKey.from_private_bytes(self.seed).public_key()
+        return CosignerKey(self.name, ED25519_COSIGNATURE, public_key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    def cosign(self, text: bytes, time: int) -> Signature:
+        """Return the cosignature over a checkpoint's text as of `time` (POSIX seconds, not 0).
+
+        The caller has checked that the checkpoint extends all that this key cosigned before, and that is durable.
+        """
+        if not 0 < time <= _MAX_TIME:
+            raise Invalid("cosignature-time", "a cosignature states a time after 1970")
+        signature = Ed25519PrivateKey.from_private_bytes(self.seed).sign(signed_message(text, time))
+        return Signature(self.name, self.key.key_id, time.to_bytes(_TIME_SIZE, "big") + signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Cosignature:
+    """One verified cosignature: whose, as of when (POSIX seconds), and the line that says so."""
+
+    key: CosignerKey
+    time: int
+    signature: Signature
+
+
+def verified_cosignatures(note: Note, keys: Iterable[CosignerKey], *, now: int) -> list[Cosignature]:
+    """Return the cosignatures of known keys on a note, the newest of each key; `now` is in POSIX seconds.
+
+    Those without a time or with one more than five minutes ahead are left out. Raises `Tampered` when the signature of
+    a known key is wrong.
+    """
+    known = {(key.name, key.key_id): key for key in keys}
+    found: dict[CosignerKey, Cosignature] = {}
+    for signature in note.signatures:
+        # SPEC tlog-witness: "The client MUST ignore any cosignatures from unknown keys."
+        key = known.get((signature.name, signature.key_id))
+        if key is None:
+            continue
+        time = key.time_of(note.unverified_text, signature.value)
+        if time is None:
+            raise Tampered("cosignature", f"the cosignature of {key.name} does not belong to this checkpoint")
+        earlier = found.get(key)
+        if is_acceptable(time, now) and (earlier is None or earlier.time < time):
+            found[key] = Cosignature(key, time, signature)
+    return list(found.values())
+
+
+def is_acceptable(time: int, now: int) -> bool:
+    """Say whether a cosignature states a time at all, and none that is too far ahead."""
+    return 0 < time <= now + MAX_AHEAD
+
+
+def signed_message(text: bytes, time: int) -> bytes:
+    """Return what an Ed25519 cosignature signs: two lines and the whole text of the checkpoint.
+
+    Raises `Invalid` when the text is not that of a checkpoint.
+    """
+    # SPEC tlog-cosignature: "The signed message MUST be two newline (U+000A) terminated lines (one header line and one
+    # timestamp line) followed by the whole note body of the cosigned checkpoint (including the final newline, but not
+    # including any signature lines)."
+    read_head(text)
+    # SPEC tlog-cosignature: "The header line MUST be the fixed string `cosignature/v1`, and provides domain
+    # separation."
+    # SPEC tlog-cosignature: "The timestamp line MUST consist of the string `time`, a single space (0x20), and
+    # `timestamped_signature.timestamp` encoded as an ASCII decimal with no leading zeroes."
+    return f"cosignature/v1\ntime {time}\n".encode() + text
+
+
+def _subtree_message(name: str, text: bytes, time: int) -> bytes:
+    """Return what an ML-DSA-44 cosignature signs.
+
+    SPEC tlog-cosignature: "The signed message MUST be a `cosigned_message` structure."
+    """
+    head = read_head(text)
+    if head.extensions:
+        # The structure does not cover them: somebody could add what nobody signed.
+        raise Invalid("cosignature", "an ML-DSA-44 cosignature does not cover extension lines")
+    names = b""
+    for value, following in ((name, time), (head.origin, 0)):
+        encoded = value.encode()
+        if len(encoded) > 255:
+            raise Invalid("cosignature", "the names in an ML-DSA-44 cosignature have at most 255 bytes")
+        # SPEC tlog-cosignature: "If signing a [checkpoint][], it MUST be zero."
+        names += bytes([len(encoded)]) + encoded + following.to_bytes(_TIME_SIZE, "big")
+    return b"subtree/v1\n\0" + names + head.size.to_bytes(8, "big") + head.root
