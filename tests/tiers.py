@@ -52,19 +52,26 @@ def _install(lock: str) -> str:
     return f"the packages of {lock} could not be installed"
 
 
-def _without_browser() -> str:
-    if problem := _install("requirements-browser.lock"):
-        return problem
-    if shutil.which("chromium") is None and shutil.which("apt-get") is not None and os.geteuid() == 0:
-        # Debian's own build: the driver's download of a browser is not reproducible and not everywhere allowed.
-        for command in (("update",), ("install", "--yes", "--no-install-recommends", "chromium")):
+def _debian(package: str, command: str) -> str:
+    """Install a package of the system where `command` is missing and that can be done; return what is missing."""
+    if shutil.which(command) is None and shutil.which("apt-get") is not None and os.geteuid() == 0:
+        for step in (("update",), ("install", "--yes", "--no-install-recommends", package)):
             subprocess.run(
-                ("apt-get", "--quiet=2", *command),
+                ("apt-get", "--quiet=2", *step),
                 check=False,
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
             )
-    return "" if shutil.which("chromium") else "there is no chromium on the PATH: install your system's package of it"
+    return "" if shutil.which(command) else f"there is no {command} on the PATH: install your system's package of it"
+
+
+def _without_browser() -> str:
+    # The system's own build: the download of a browser by its driver is not reproducible and not everywhere allowed.
+    return _install("requirements-browser.lock") or _debian("chromium", "chromium")
+
+
+def _without_strace() -> str:
+    return _debian("strace", "strace")
 
 
 def _without_go() -> str:
@@ -80,7 +87,7 @@ TIERS = (
     Tier("unit", (_pytest("tests/unit"),), 1.5),
     Tier("shared", (_pytest("tests/shared"),), 2, _without_shared),
     Tier("kafka", (_pytest("tests/kafka"),), 8),
-    Tier("fault-ledger", (_pytest("tests/fault_ledger"),), 5),
+    Tier("fault-ledger", (_pytest("tests/fault_ledger"),), 5, _without_strace),
     Tier("postgresql", (_pytest("tests/postgresql"),), 3),
     Tier("conformance", (_pytest("tests/conformance"),), 4, _without_go),
     Tier("browser", (_pytest("tests/browser"),), 2, _without_browser),
