@@ -13,16 +13,19 @@ from integrator_audit.errors import Busy, Refused, Tampered, Unavailable
 BUSY_SECONDS = 10.0
 
 
-def connect(path: Path, *, mode: Literal["rwc", "ro"] = "rwc") -> sqlite3.Connection:
+def connect(path: Path, *, mode: Literal["rwc", "ro"] = "rwc", page_size: int | None = None) -> sqlite3.Connection:
     """Open a database file: write-ahead log, every commit synced, transactions begun by hand.
 
-    The connection may move between threads; its owner makes sure that only one uses it at a time.
+    `page_size` is that of a file that is new. The connection may move between threads; its owner makes sure that only
+    one uses it at a time.
     """
     if mode == "ro" and not path.is_file():
         raise Unavailable("no-such-file", f"there is no file {path.name} in {path.parent}")
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
     if mode == "rwc":
+        if page_size is not None:
+            connection.execute(f"PRAGMA page_size={page_size}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
     return connection
@@ -56,6 +59,30 @@ def translated(what: str) -> Generator[None]:
                 raise Unavailable(f"{what}-store", f"the store of the {what} failed: {error}") from error
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise Tampered(f"{what}-damaged", f"the file of the {what} is damaged: {error}") from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """Hold a writing transaction; commit at the end, roll back on an exception where there still is something to."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.rollback()
+        raise
+
+
+def empty_wal(connection: sqlite3.Connection) -> None:
+    """Bring the write-ahead log into the file and cut it to nothing, so that it holds no older pages.
+
+    Raises `Busy` when a reader of another process holds an older moment for too long.
+    """
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        message = "a reader holds an older moment of the file, so what was erased is still in its write-ahead log"
+        raise Busy("erasure-busy", message, retry_after=BUSY_SECONDS)
 
 
 def is_new(connection: sqlite3.Connection) -> bool:
