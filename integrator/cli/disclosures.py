@@ -122,6 +122,8 @@ def _block(one: VerifiedDisclosure) -> Text:
     text.append("✓ ", style="bold green")
     text.append(f"{one.at:%Y-%m-%d %H:%M:%S} UTC  ")
     text.append(_title(one.unverified.get("recipient"), one.recipient), style="bold")
+    if one.mediated:
+        text.append("  (which one: ask the privacy officer; somebody else in the event must not be found)")
     for heading, content in (
         ("received", f"{', '.join(one.fields)} of {one.stream}, where you are the {one.role}"),
         ("for", _title(one.unverified.get("purpose"), f"{one.purpose}/{one.purpose_version}")),
@@ -163,7 +165,9 @@ def _members(one: VerifiedDisclosure) -> dict[str, Any]:
         "purpose": one.purpose,
         "purposeVersion": one.purpose_version,
         "basis": list(one.basis),
-        "authorisation": one.authorisation,
-        "version": one.version,
+        "authorisation": one.under[0] if one.under else None,
+        "version": one.under[1] if one.under else None,
+        "retention": one.retention,
+        "mediated": one.mediated,
         "verified": True,
     }

@@ -52,6 +52,7 @@ _ROLES: Mapping[str, _Rule] = {
     "assurance": _NAME,
     "thirdPartyRestriction": _MARK,
     "protectedAddress": _MARK,
+    "sheltered": _MARK,
     "birthDate": _DAY,
     "territory": _TEXT,
 }

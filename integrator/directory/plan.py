@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from pydantic.alias_generators import to_camel
+
 from integrator.directory.check import World, check, check_references
 from integrator.directory.check_authorisation import check_contract_use
 from integrator.directory.derived import (
@@ -335,6 +337,11 @@ def _contract_may(stated: Stated, document: Contract, before: Contract) -> Itera
         known = paths(json.loads(document.schemas[-1]))
     except (ValueError, Invalid):
         return  # the schema is the problem
+    for member in ("protected_address", "third_party_restriction", "sheltered"):
+        path = getattr(before.roles, member)
+        if path is not None and getattr(document.roles, member) is None and path in known:
+            message = f"Deliveries are still mediated for people whom {path} protects: keep the role."
+            yield problem(stated, "role-changed", message, path=f"roles.{to_camel(member)}")
     for related in before.roles.related:
         if related not in document.roles.related and related.path in known:
             message = f"Deliveries still name people at {related.path}; each of them must get an entry: keep the role."

@@ -55,6 +55,8 @@ class Roles(Document):
     assurance: Path | None = None
     third_party_restriction: Path | None = None
     protected_address: Path | None = None
+    sheltered: Path | None = None
+    """A mark that the person must not be found through what others learn: adopted, placed, custody contested."""
     birth_date: Path | None = None
     territory: Path | None = None
 

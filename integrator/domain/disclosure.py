@@ -6,12 +6,15 @@ Everybody else in the delivered fields gets no entry in the ledger and is counte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from integrator.domain.authorisation import covers
 from integrator.domain.contract import Contract
 from integrator.domain.identifiers import SubjectRef
 from integrator.domain.reading import SourceEvent
+
+SUBJECT: Final = "subject"
+"""The role of the person whom the event is about; the others are relations."""
 
 
 class DataSubject(NamedTuple):
@@ -35,7 +38,7 @@ class DeliveredPeople:
         found: dict[SubjectRef, str] = {}
         unidentified = 0
         if self._subject:
-            found[event.subject] = "subject"
+            found[event.subject] = SUBJECT
         else:
             unidentified += 1  # the record is about them, whatever it holds
         for role, relation, person in event.related:

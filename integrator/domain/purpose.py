@@ -25,15 +25,25 @@ class Source(Document):
 
 
 class Agency(Document):
-    """An organisation that receives. `recipient_class` stands for it where its name would tell too much."""
+    """An organisation that receives.
+
+    Where its name would tell too much, its class stands for it: `class` in the ledger (its sector, if not said) and
+    `recipient_class` for people. A class is one of many like it: a municipality, never which.
+    """
 
     name: Name
     title: Texts
     identifier: Text
     sector: Name
     capacities: tuple[Name, ...] = ()
+    class_: Name | None = Field(default=None, alias="class")
     recipient_class: Texts
     modelled: bool
+
+    @property
+    def class_name(self) -> str:
+        """What stands in the ledger where the agency's own name may not."""
+        return self.class_ or self.sector
 
 
 class Purpose(Document):

@@ -11,7 +11,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
-from integrator.domain.contract import Contract
+from integrator.domain.contract import Contract, Roles
 from integrator.domain.errors import Invalid
 from integrator.domain.event import KINDS, Kind
 from integrator.domain.identifiers import Scheme, SubjectRef
@@ -49,6 +49,8 @@ class SourceEvent(NamedTuple):
     birth_date: str | None = None
     protected: bool = False
     """Whether the address is protected by the contract's role of that name."""
+    sheltered: bool = False
+    """Whether others must not find the subject through it: a protected address, a secrecy, or the role `sheltered`."""
     decision_fields: Mapping[str, Any] = {}
     """By name, as the contract has them; a date is its ISO 8601 text."""
 
@@ -71,7 +73,7 @@ class RolePaths:
         """
         roles = contract.roles
         single = [roles.subject.path, roles.kind, roles.fact_id.path, roles.changed, roles.corrects]
-        single += [roles.territory, roles.birth_date, roles.protected_address]
+        single += [roles.territory, roles.birth_date, *_shelters(roles)]
         ones = dict.fromkeys(path for path in single if path is not None)
         lists = dict.fromkeys(role.path for role in roles.related)
         for path in contract.decision_fields.values():
@@ -124,6 +126,7 @@ class EventReader:
         self._territory = at[roles.territory] if roles.territory else nowhere
         self._birth_date = at[roles.birth_date] if roles.birth_date else nowhere
         self._protected = at[roles.protected_address] if roles.protected_address else nowhere
+        self._shelters = tuple(at[path] for path in _shelters(roles) if path is not None)
         order = list(known)
         self._related = tuple(
             (number, at[role.path], role.relation, role.schemes, "." in role.path)
@@ -161,7 +164,8 @@ class EventReader:
             _text(values[self._corrects]),
             _text(values[self._territory]),
             _text(values[self._birth_date]),
-            _protected(values[self._protected]),
+            _marked(values[self._protected]),
+            bool(self._shelters) and any(_marked(values[index]) for index in self._shelters),
             {name: _plain(values[index]) for name, index in self._fields} if self._fields else {},
         )
 
@@ -198,6 +202,11 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _protected(value: Any) -> bool:
-    """Take any mark but null, false, zero and the empty text for protection."""
+def _shelters(roles: Roles) -> tuple[str | None, ...]:
+    """Return the paths of the marks under which nobody may be found through what others learn."""
+    return roles.protected_address, roles.third_party_restriction, roles.sheltered
+
+
+def _marked(value: Any) -> bool:
+    """Take anything but null, false, zero and the empty text for a mark."""
     return value not in (None, False, 0, "", "0")

@@ -82,7 +82,10 @@ class DisclosedItem(Document):
     fields: list[DisclosedField]
     purpose: DisclosedPurpose
     basis: Annotated[list[str], Field(description="by which law, one citation each")]
-    authorisation: DisclosedUnder
+    authorisation: Annotated[
+        DisclosedUnder | SkipJsonSchema[None],
+        Field(description="absent where the entry is mediated: the recipient is then a class of agencies"),
+    ] = None
     opening: Annotated[
         dict[str, Any],
         Field(description="parts A and S with their salts, the hashes of the others, and the proof of inclusion"),
@@ -172,7 +175,7 @@ def _item(shown: ShownDisclosure) -> DisclosedItem:
             description=shown.purpose.description,
         ),
         basis=list(shown.basis),
-        authorisation=DisclosedUnder(id=shown.authorisation, version=shown.version),
+        authorisation=None if shown.under is None else DisclosedUnder(id=shown.under[0], version=shown.under[1]),
         opening=dict(shown.opening),
     )
 

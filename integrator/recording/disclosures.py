@@ -1,6 +1,8 @@
 """Turns one disclosure record into one ledger entry per data subject, which says only what concerns that person.
 
 - Part A holds nothing that leads to a person, an event or another entry: it may be opened without the person.
+- Where somebody in the event must not be found, the others' entries are mediated: part A names the class of the
+  recipient and no authorisation, and part D says the rest to those who may know.
 - Part D is the delivery; part S is the person, their role and the exact time; part P is zero bytes, for a lane acts.
 - A record that cannot be stated whole is `Invalid`; the caller sets it aside. There is never half an entry.
 
@@ -20,6 +22,7 @@ from zoneinfo import ZoneInfo
 from integrator.domain.authorisation import Authorisation, Citation, covers
 from integrator.domain.contract import Contract
 from integrator.domain.directory import Knowledge
+from integrator.domain.disclosure import SUBJECT
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position, Pseudonym, split_stream
 from integrator.domain.projection import delivered_fields, paths
@@ -31,11 +34,11 @@ from integrator_audit import Entry, part
 DISCLOSURE: Final = 0x01
 """Type of an entry about one person."""
 ACCOUNTABILITY: Final = "dienstenintegrator/accountability/v1"
+MEDIATED: Final = "dienstenintegrator/mediated-accountability/v1"
 DELIVERY: Final = "dienstenintegrator/delivery/v1"
-SUBJECT: Final = "dienstenintegrator/subject/v1"
+PERSON: Final = "dienstenintegrator/subject/v1"
 ACTOR: Final = "dienstenintegrator/actor/v1"
 
-SUBJECT_ROLE: Final = "subject"
 _NOBODY = b""
 _MOST_STATEMENTS = 20_000
 
@@ -49,6 +52,7 @@ class DataSubject:
     identity: bytes = field(repr=False)
     """The number, sealed for the label service."""
     role: str
+    mediated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,10 @@ def read(value: bytes | None) -> Disclosure:
         raise Invalid("record-type", "The record has no value.")
     found = record_type("ledger/disclosure").decode(value)
     subjects = cast("list[dict[str, Any]]", found["subjects"])
-    people = tuple(DataSubject(one["pseudonym"], one["keyVersion"], one["identity"], one["role"]) for one in subjects)
+    people = tuple(
+        DataSubject(one["pseudonym"], one["keyVersion"], one["identity"], one["role"], one["mediated"])
+        for one in subjects
+    )
     if len({person.pseudonym for person in people}) != len(people):
         raise Invalid("contract", "The record names a person twice.", where="subjects")
     return Disclosure(
@@ -116,7 +123,7 @@ class DisclosureRecorder:
     """
 
     def __init__(self) -> None:
-        self._accountability: dict[tuple[str, int, int, str, date], bytes] = {}
+        self._accountability: dict[tuple[str, int, int, str, str | None, date], bytes] = {}
 
     def read(self, record: LogRecord) -> Statement:
         """Read a record of `integrator.disclosures`. Raises `Invalid` (`record-type`, `contract`)."""
@@ -132,12 +139,15 @@ class DisclosureRecorder:
         """
         if not disclosure.subjects:
             return []
-        delivery = _delivery(disclosure)
+        authorisation = _authorisation(disclosure, knowledge)
+        exact, mediated = _delivery(disclosure), b""
+        if any(person.mediated for person in disclosure.subjects):
+            mediated = _delivery(disclosure, authorisation)
         return [
             Entry(
                 type=DISCLOSURE,
-                a=self._accountable(disclosure, person.role, knowledge),
-                d=delivery,
+                a=self._accountable(authorisation, disclosure.date, person, knowledge),
+                d=mediated if person.mediated else exact,
                 s=_subject(person, disclosure.at),
                 p=_NOBODY,
                 subject=person.pseudonym,
@@ -145,16 +155,14 @@ class DisclosureRecorder:
             for person in disclosure.subjects
         ]
 
-    def _accountable(self, disclosure: Disclosure, role: str, knowledge: Knowledge) -> bytes:
-        authorisation = knowledge.authorisations.get((disclosure.authorisation, disclosure.version))
-        if authorisation is None:
-            raise Invalid("unknown-authorisation", "The directory has no such version of the authorisation.")
+    def _accountable(self, authorisation: Authorisation, day: date, person: DataSubject, knowledge: Knowledge) -> bytes:
         # LIMIT: the directory keeps the current version of a contract; a role that moved to another path between the
         # delivery and its entry would be stated with the new path.
         contract = knowledge.contracts.get(authorisation.stream)
         if contract is None:
             raise Invalid("unknown-stream", "The directory has no contract for the authorisation's stream.")
-        key = (disclosure.authorisation, disclosure.version, contract.version, role, disclosure.date)
+        instead = _class(authorisation, knowledge) if person.mediated else None
+        key = (authorisation.id, authorisation.version, contract.version, person.role, instead, day)
         made = self._accountability.get(key)
         if made is None:
             if len(self._accountability) >= _MOST_STATEMENTS:
@@ -162,33 +170,58 @@ class DisclosureRecorder:
             purpose = knowledge.purposes.get((authorisation.purpose, authorisation.purpose_version))
             if purpose is None:
                 raise Invalid("unknown-purpose", "The directory has no such version of the authorisation's purpose.")
-            made = accountability(authorisation, contract, role, day=disclosure.date, retention=purpose.retention)
+            made = accountability(
+                authorisation, contract, person.role, day=day, retention=purpose.retention, instead=instead
+            )
             self._accountability[key] = made
         return made
 
 
-def accountability(
-    authorisation: Authorisation, contract: Contract, role: str, *, day: date, retention: Retention
+def _authorisation(disclosure: Disclosure, knowledge: Knowledge) -> Authorisation:
+    found = knowledge.authorisations.get((disclosure.authorisation, disclosure.version))
+    if found is None:
+        raise Invalid("unknown-authorisation", "The directory has no such version of the authorisation.")
+    return found
+
+
+def _class(authorisation: Authorisation, knowledge: Knowledge) -> str:
+    agency = knowledge.agencies.get(authorisation.agency)
+    if agency is None:
+        raise Invalid("unknown-agency", "The directory does not know the agency of the authorisation.")
+    return agency.class_name
+
+
+def accountability(  # noqa: PLR0913  what a statement depends on, each by its name
+    authorisation: Authorisation,
+    contract: Contract,
+    role: str,
+    *,
+    day: date,
+    retention: Retention,
+    instead: str | None = None,
 ) -> bytes:
     """Return part A for a person in `role`: who received which fields about them, why, by which law, on which day.
 
-    `retention` is the profile of the purpose, in years.
+    `retention` is the profile of the purpose, in years. `instead`, the class of the agency, makes it mediated.
+
+    LIMIT: provider, stream, purpose and laws stay exact. A stream or a purpose that one municipality alone has, or its
+    by-law as a citation, would tell which it is: give such things the names that their like share.
 
     Raises `Invalid` (`unknown-role`, `nothing-concerns`, `time-zone`).
     """
     provider, _ = split_stream(authorisation.stream)
+    under = {} if instead else {"authorisation": authorisation.id, "version": authorisation.version}
     return part(
-        ACCOUNTABILITY,
+        MEDIATED if instead else ACCOUNTABILITY,
         {
-            "recipient": authorisation.agency,
+            "recipient": instead or authorisation.agency,
             "provider": provider,
             "stream": authorisation.stream,
             "fields": list(concerning(authorisation, contract, role)),
             "purpose": authorisation.purpose,
             "purposeVersion": authorisation.purpose_version,
             "basis": in_force(authorisation.citations, day, _zone(contract)),
-            "authorisation": authorisation.id,
-            "version": authorisation.version,
+            **under,
             "date": day.isoformat(),
             "retention": retention,
         },
@@ -200,11 +233,10 @@ def concerning(authorisation: Authorisation, contract: Contract, role: str) -> t
 
     A related person's record is what stands around their number; the subject's is everything outside those records.
 
-    LIMIT: who stands in a record in two roles has one entry, under the role that names them first. Entries about others
-    are not yet mediated where somebody in the event is protected.
+    LIMIT: who stands in a record in two roles has one entry, under the role that names them first.
     """
     records = {_record(related.path): related.relation for related in contract.roles.related}
-    if role == SUBJECT_ROLE:
+    if role == SUBJECT:
         own = [""]
     else:
         own = [record for record, relation in records.items() if relation == role]
@@ -281,7 +313,9 @@ def _without(path: str, others: list[str], known: Mapping[str, Any]) -> list[str
     return [kept for name in below for kept in _without(name, others, known)]
 
 
-def _delivery(disclosure: Disclosure) -> bytes:
+def _delivery(disclosure: Disclosure, said: Authorisation | None = None) -> bytes:
+    """Return part D; with `said`, what part A of a mediated entry leaves out stands at its end."""
+    more = {} if said is None else {"recipient": said.agency, "authorisation": said.id, "version": said.version}
     return part(
         DELIVERY,
         {
@@ -298,13 +332,14 @@ def _delivery(disclosure: Disclosure) -> bytes:
             "directoryPosition": disclosure.directory_position,
             "engine": disclosure.engine,
             "valueSha256": disclosure.value_sha256.hex(),
+            **more,
         },
     )
 
 
 def _subject(person: DataSubject, at: datetime) -> bytes:
     return part(
-        SUBJECT,
+        PERSON,
         {
             "subject": base64.urlsafe_b64encode(person.pseudonym).rstrip(b"=").decode(),
             "keyVersion": person.key_version,

@@ -42,6 +42,7 @@ TEXTS: Final = (
     "document/v1",
     "refusal/v1",
     "schema-text/v1",
+    "mediated-accountability/v1",
 )
 """Only ever added to at the end: the position of a log counts along it."""
 

@@ -18,6 +18,7 @@ from integrator.domain.directory import Knowledge
 from integrator.domain.documents import Texts
 from integrator.domain.identifiers import SubjectRef
 from integrator.domain.pseudonyms import pseudonym
+from integrator.recording.disclosures import MEDIATED
 from integrator.recording.failures import translated
 from integrator.recording.sequencer import Directories
 
@@ -72,8 +73,8 @@ class ShownDisclosure:
     fields: tuple[ShownField, ...]
     purpose: ShownPurpose
     basis: tuple[str, ...]
-    authorisation: str
-    version: int
+    under: tuple[str, int] | None
+    """Authorisation and version; `None` where the entry is mediated and `recipient` is a class of agencies."""
     opening: Mapping[str, object]
 
 
@@ -117,12 +118,12 @@ def show(opening: Mapping[str, object], knowledge: Knowledge) -> ShownDisclosure
     """Return what the parts A and S of `opening` say, with titles and descriptions from `knowledge`."""
     told, person = _said(opening, "A"), _said(opening, "S")
     contract = knowledge.contracts.get(told["stream"])
-    agency = knowledge.agencies.get(told["recipient"])
+    mediated = told["schema"] == MEDIATED
     source = knowledge.sources.get(told["provider"])
     purpose = knowledge.purposes.get((told["purpose"], told["purposeVersion"]))
     return ShownDisclosure(
         at=person["at"],
-        recipient=Named(told["recipient"], agency.title if agency else None),
+        recipient=Named(told["recipient"], _title_of(told["recipient"], knowledge, mediated=mediated)),
         source=Named(told["provider"], source.title if source else None),
         stream=Named(told["stream"], contract.title if contract else None),
         role=person["role"],
@@ -134,10 +135,18 @@ def show(opening: Mapping[str, object], knowledge: Knowledge) -> ShownDisclosure
             purpose.description if purpose else None,
         ),
         basis=tuple(told["basis"]),
-        authorisation=told["authorisation"],
-        version=told["version"],
+        under=None if mediated else (told["authorisation"], told["version"]),
         opening=opening,
     )
+
+
+def _title_of(recipient: str, knowledge: Knowledge, *, mediated: bool) -> Texts | None:
+    """Return the title of an agency or of a class of agencies; of a class only if all in it are called the same."""
+    if not mediated:
+        agency = knowledge.agencies.get(recipient)
+        return agency.title if agency else None
+    found = [one.recipient_class for one in knowledge.agencies.values() if one.class_name == recipient]
+    return found[0] if found and all(one == found[0] for one in found) else None
 
 
 def _said(opening: Mapping[str, object], letter: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
 from integrator.domain.directory import Knowledge, RegisteredSchema
-from integrator.domain.disclosure import DeliveredPeople
+from integrator.domain.disclosure import SUBJECT, DeliveredPeople
 from integrator.domain.errors import Invalid, Unavailable
 from integrator.domain.identifiers import Position, Pseudonym, SubjectRef, split_stream
 from integrator.domain.projection import delivered_fields, derive_schema
@@ -21,7 +21,7 @@ from integrator.domain.pseudonyms import PairwiseEventIds, Pseudonyms
 from integrator.domain.reading import SourceEvent
 from integrator.domain.topics import agency_topic
 from integrator.encoding import frame, parse_schema, record_type
-from integrator.routing.binary import long, text
+from integrator.routing.binary import FALSE, TRUE, long, text
 from integrator.routing.engine import ENGINE, Sequences
 from integrator.routing.envelope import Envelope, constant_headers
 from integrator.routing.ports import OutRecord, SourceBatch
@@ -173,8 +173,10 @@ class Deliveries:
         parts.append(hashlib.sha256(value).digest())
         if subjects:
             parts.append(long(len(subjects)))
+            others = TRUE if event.sheltered else FALSE
             for person, role in subjects:
-                parts += (self._ledger(person), _word(role))
+                # The protected person's own entry is exact: it is the others who must not learn where they are.
+                parts += (self._ledger(person), _word(role), FALSE if role == SUBJECT else others)
         parts += (b"\0", long(unidentified))
         return (
             OutRecord(delivery.pairwise.key_of(event.subject), value, tuple(headers)),

@@ -26,7 +26,11 @@ from integrator_audit import errors as audit
 
 PAGE: Final = 50
 _ROUTE: Final = "/v1/me/disclosures"
-_PARTS: Final = {"A": "dienstenintegrator/accountability/v1", "S": "dienstenintegrator/subject/v1"}
+_MEDIATED: Final = "dienstenintegrator/mediated-accountability/v1"
+_PARTS: Final = {
+    "A": ("dienstenintegrator/accountability/v1", _MEDIATED),
+    "S": ("dienstenintegrator/subject/v1",),
+}
 _DISCLOSURE: Final = 0x01
 
 
@@ -48,8 +52,12 @@ class VerifiedDisclosure:
     purpose: str
     purpose_version: int
     basis: tuple[str, ...]
-    authorisation: str
-    version: int
+    under: tuple[str, int] | None
+    """Authorisation and version; `None` where the entry is mediated."""
+    retention: int
+    """For so many years after its half-year the entry can be opened."""
+    mediated: bool
+    """Whether `recipient` is a class of agencies, because somebody else in the event must not be found."""
     unverified: Mapping[str, Any]
     """What the integrator shows beside it: titles and descriptions in nl, fr and en."""
 
@@ -155,6 +163,7 @@ class _Checks:
             raise Tampered("opening-missing", "The integrator shows a disclosure without its proof.")
         proved, where = self._open(cast("Mapping[str, object]", opening))
         told, person = _part(proved, "A", where), _part(proved, "S", where)
+        mediated = told["schema"] == _MEDIATED
         try:
             found = VerifiedDisclosure(
                 origin=proved.origin,
@@ -170,8 +179,9 @@ class _Checks:
                 purpose=_text(told["purpose"]),
                 purpose_version=_number(told["purposeVersion"]),
                 basis=_texts(told["basis"]),
-                authorisation=_text(told["authorisation"]),
-                version=_number(told["version"]),
+                under=None if mediated else (_text(told["authorisation"]), _number(told["version"])),
+                retention=_number(told["retention"]),
+                mediated=mediated,
                 unverified=shown,
             )
             subject = (_text(person["subject"]), _number(person["keyVersion"]))
@@ -217,7 +227,7 @@ def _same_names(shown: Mapping[str, Any], found: VerifiedDisclosure, where: str)
 
 def _part(proved: VerifiedOpening, letter: str, where: str) -> dict[str, object]:
     part = proved.parts.get(letter)
-    if proved.type != _DISCLOSURE or part is None or part.get("schema") != _PARTS[letter]:
+    if proved.type != _DISCLOSURE or part is None or part.get("schema") not in _PARTS[letter]:
         raise Tampered("opening-part", f"{where} is no disclosure that this release can read.")
     return part
 

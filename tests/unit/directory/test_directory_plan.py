@@ -194,9 +194,12 @@ def test_a_contract_cannot_lose_what_a_standing_authorisation_withholds_by(demo:
     made.append(plan(made, [*others, *about_roles(demo, protectedAddress="withdrawn"), *withholding]).records)
     (stated,) = about_roles(demo, protectedAddress=None)
     without = [Stated(stated.document.model_copy(update={"version": 3}))]
-    assert codes(plan(made, without)) == ["role-missing"]
+    assert codes(plan(made, without)) == ["role-changed", "role-missing"]
     replaced = changed(demo, Authorisation, {"version": 2, "protectedAddress": "deliver"})
-    assert codes(plan(made, [*without, *replaced])) == []
+    # The ledger names recipients by their class where the mark stands, whatever the authorisations say.
+    assert codes(plan(made, [*without, *replaced])) == ["role-changed"]
+    (moved,) = about_roles(demo, protectedAddress="ground")
+    assert codes(plan(made, [Stated(moved.document.model_copy(update={"version": 3}))])) == []
 
 
 def test_a_contract_cannot_lose_what_a_standing_authorisation_decides_by(

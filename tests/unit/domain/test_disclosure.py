@@ -67,6 +67,8 @@ def test_the_event_has_what_the_roles_say() -> None:
     about = event(kind="corrected", corrects="e0", shielded=True)
     assert (about.subject, about.kind, about.corrects, about.fact_id) == (person(SUBJECT), "corrected", "e0", "person")
     assert (about.territory, about.birth_date, about.protected) == ("0518", "2012-03-04", True)
+    assert about.sheltered
+    assert not event(shielded=False).sheltered
     assert about.changed == ("address",)
     assert about.decision_fields == {"home-town": "0518", "birth-country": "6030"}
 

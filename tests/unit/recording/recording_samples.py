@@ -158,9 +158,11 @@ def knowledge(*authorisations: Authorisation) -> Knowledge:
     )
 
 
-def person(who: SubjectRef, role: str) -> dict[str, Any]:
+def person(who: SubjectRef, role: str, *, mediated: bool = False) -> dict[str, Any]:
     known = pseudonym(LEDGER_KEY, "ledger", who)
-    return {"pseudonym": known, "keyVersion": 1, "identity": IDENTITIES.seal(who, known), "role": role}
+    return {"pseudonym": known, "keyVersion": 1, "identity": IDENTITIES.seal(who, known), "role": role} | {
+        "mediated": mediated
+    }
 
 
 def disclosure(sequence: int = 1, **change: Any) -> bytes:

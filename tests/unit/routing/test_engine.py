@@ -187,7 +187,7 @@ def test_every_delivery_has_its_disclosure_record() -> None:
         "kind": "changed",
         "valueSha256": hashlib.sha256(delivered.value or b"").digest(),
         "subjects": [
-            {"pseudonym": pseudonym(LEDGER_KEY, "ledger", person(number)), "keyVersion": 1, "role": role}
+            {"pseudonym": known_in_ledger(person(number)), "keyVersion": 1, "role": role, "mediated": False}
             for number, role in ((SUBJECT, "subject"), (MOTHER, "parent"))
         ],
         "unidentified": 1,
@@ -210,6 +210,18 @@ def test_no_number_stands_in_a_disclosure_and_only_the_label_service_can_tell_it
     assert caught.value.code == "identity"
     with pytest.raises(Invalid):
         Identities(b"j" * 32, random=os.urandom).open(subjects[0]["identity"], subjects[0]["pseudonym"])
+
+
+@pytest.mark.parametrize("mark", ["protectedAddress", "thirdPartyRestriction", "sheltered"])
+def test_the_entries_of_others_are_mediated_where_the_subject_must_not_be_found(mark: str) -> None:
+    roles = contract().roles.model_dump(by_alias=True) | {"protectedAddress": None} | {mark: "shielded"}
+    view = View(knowledge(authorisation(), of=contract(roles=roles)))
+    for shielded in (True, False):
+        (disclosure,) = disclosures_of(process(view, record(shielded=shielded)))
+        assert [(one["role"], one["mediated"]) for one in disclosure["subjects"]] == [
+            ("subject", False),
+            ("parent", shielded),
+        ]
 
 
 def test_a_number_is_sealed_once_for_a_person_however_many_deliveries_name_them() -> None:
