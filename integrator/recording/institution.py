@@ -2,18 +2,24 @@
 
 - A version of an authorisation, a start, an end, and every other document that came into force is one entry.
 - A refusal is one entry, however often it was written: refusals carry an id. Who asked is part P.
+- An inscription is one entry by agency, capacity and phase, and never says of whom, nor from when: it may begin with
+  a birth.
+- A key's life is told: when it is made, rotated, replaced by another generation or given up.
 - The schemas of all parts are entries themselves, so that a reader in thirty years can read the others.
-- Inscriptions, dates and automatic inscriptions are passed over: they are people's, or no step of anybody.
+- Dates, and the wish of a lane that somebody be inscribed, are passed over: they are no step of anybody.
+
+LIMIT: an error report has no entry yet, because nobody can file one; the correction that follows one is a disclosure.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from integrator.domain import topics
 from integrator.domain.directory import Knowledge
@@ -30,6 +36,13 @@ AUTHORISATION: Final = "dienstenintegrator/authorisation-step/v1"
 DOCUMENT: Final = "dienstenintegrator/document/v1"
 REFUSAL: Final = "dienstenintegrator/refusal/v1"
 SCHEMA_TEXT: Final = "dienstenintegrator/schema-text/v1"
+INSCRIPTION: Final = "dienstenintegrator/inscription/v1"
+ERASURE: Final = "dienstenintegrator/erasure/v1"
+ERASURE_COUNTS: Final = "dienstenintegrator/erasure-counts/v1"
+KEY_EVENT: Final = "dienstenintegrator/key-event/v1"
+
+KeyEvent = Literal["made", "rotated", "generation-changed", "compromised"]
+KeyKind = Literal["log", "label", "generation"]
 
 PARTS: Final = ("schemas/ledger/parts", 0)
 """Stands among the consumed positions of the log: how many texts of `TEXTS` are entries of it."""
@@ -43,11 +56,23 @@ TEXTS: Final = (
     "refusal/v1",
     "schema-text/v1",
     "mediated-accountability/v1",
+    "inscription/v1",
+    "erasure/v1",
+    "erasure-counts/v1",
+    "key-event/v1",
 )
 """Only ever added to at the end: the position of a log counts along it."""
 
+
+def key_mark(log: str) -> tuple[str, int]:
+    """Return what stands among the consumed positions of the log when it tells that the key of `log` was made."""
+    return f"keys/{log}", 0
+
+
 _DOCUMENTS = frozenset({"source", "contract", "schema", "agency", "purpose"})
-_PASSED_OVER = frozenset({"inscription", "objection", "consent", "link", "date"})
+_PASSED_OVER = frozenset({"objection", "consent", "link", "date"})
+_OVER: Final[Mapping[str, str]] = {state: state for state in ("suspended", "revoked", "expired")}
+"""States in which nothing is delivered, and what the step into them is called; the others are applied."""
 _KEY = re.compile(rb"([a-z]+)\|([^|]+)\|([0-9]{10})")
 _NOTHING = b""
 _OPTIONAL = ("agency", "purpose", "stream", "authorisation", "version")
@@ -72,6 +97,20 @@ def schema_texts(recorded: int) -> list[Entry]:
         )
         for name in TEXTS[recorded:]
     ]
+
+
+def erasure(month: str, generation: int, *, retention: int, order: int) -> Entry:
+    """Return the entry of a month's erasures (`yyyy-mm`), whose keys were those of `generation`.
+
+    The counts by ground are in part P, which is encrypted under a key of its own.
+    """
+    counts = part(ERASURE_COUNTS, {"retention": retention, "order": order})
+    return _entry(part(ERASURE, {"month": month, "generation": generation}), counts)
+
+
+def key_event(event: KeyEvent, key: KeyKind, name: str, *, at: datetime, **told: str) -> Entry:
+    """Return the entry of an event in the life of a key; `told` are `vkey` of a log's, `sha256` of a label key."""
+    return _entry(part(KEY_EVENT, {"event": event, "key": key, "name": name, **told, "at": instant(at)}))
 
 
 @dataclass(slots=True)
@@ -102,6 +141,8 @@ class InstitutionRecorder:
             come = record_type(f"directory/{kind}").decode(record.value)
             step = {"step": f"{kind}ed", "authorisation": come["authorisation"], "version": come["version"]}
             return [_entry(part(AUTHORISATION, step | common | {"moment": instant(come["at"])}))]
+        if kind == "inscription":
+            return [_entry(_inscribed(version, record))]
         if kind in _DOCUMENTS:
             return [_entry(part(DOCUMENT, {"kind": kind, "id": name, "version": version} | common | digest))]
         if kind in _PASSED_OVER:
@@ -128,7 +169,7 @@ def _applied(name: str, version: int, common: dict[str, Any], digest: dict[str, 
         raise Invalid("unknown-authorisation", "The directory has no such version of the authorisation.")
     return part(
         AUTHORISATION,
-        {"step": "applied", "authorisation": name, "version": version}
+        {"step": _OVER.get(found.state, "applied"), "authorisation": name, "version": version}
         | common
         | {
             "state": found.state,
@@ -142,6 +183,14 @@ def _applied(name: str, version: int, common: dict[str, Any], digest: dict[str, 
         }
         | digest,
     )
+
+
+def _inscribed(version: int, record: LogRecord) -> bytes:
+    told = record_type("directory/inscription").decode(record.value or b"")
+    step = "ended" if told["end"] is not None else "begun" if version == 1 else "changed"
+    members = {"step": step} | {name: told[name] for name in ("agency", "capacity", "phase")}
+    # The day and not the moment: with the moment, whoever knows when a child was born could find its inscription.
+    return part(INSCRIPTION, members | {"date": _moment(record.timestamp)[:10]})
 
 
 def _moment(milliseconds: int) -> str:

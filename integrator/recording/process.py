@@ -22,7 +22,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -36,7 +36,7 @@ from integrator.recording.institution import InstitutionRecorder
 from integrator.recording.logs import INSTITUTION, LedgerFiles, Naming, shard, signing_seed
 from integrator.recording.sequencer import Directories, DisclosureSource, Progress, Recorder, Sequencer
 from integrator.recording.threads import in_thread
-from integrator_audit import Ledger, LedgerReader, Signer, Vault, read_part
+from integrator_audit import Entry, Ledger, LedgerReader, Signer, Vault, read_part
 
 _LOG = telemetry.log("recording")
 
@@ -124,11 +124,10 @@ class LedgerProcess:
                     await asyncio.wait_for(stop.wait(), PAUSE)
 
     async def _fill(self, kept: _Kept, vault: Vault, stop: asyncio.Event) -> None:
-        origin = self._naming.origin(kept.name)
-        signer = Signer(origin, signing_seed(self._keys.signing, origin))
+        signer = self._signer(kept.name)
         path = self._files.database(kept.name)
         with translated():
-            ledger = await in_thread(Ledger.open, path, origin=origin, signer=signer, vault=vault)
+            ledger = await in_thread(Ledger.open, path, origin=signer.name, signer=signer, vault=vault)
         try:
             _write_once(self._files.vkey(kept.name), signer.vkey)
             with translated():
@@ -183,10 +182,21 @@ class LedgerProcess:
         if kept is self._subjects:
             return DisclosureRecorder()
         with translated():
-            recorded = ledger.positions().get(institution.PARTS, 0)
-            if texts := institution.schema_texts(recorded):
+            recorded = ledger.positions()
+            if texts := institution.schema_texts(recorded.get(institution.PARTS, 0)):
                 ledger.append(texts, positions={institution.PARTS: len(institution.TEXTS)})
+            for log in self.logs:
+                if (mark := institution.key_mark(log)) not in recorded:
+                    ledger.append([self._key_made(log)], positions={mark: 1})
             return InstitutionRecorder(_refusals(reader))
+
+    def _key_made(self, log: str) -> Entry:
+        signer = self._signer(log)
+        return institution.key_event("made", "log", signer.name, at=datetime.now(UTC), vkey=signer.vkey)
+
+    def _signer(self, log: str) -> Signer:
+        origin = self._naming.origin(log)
+        return Signer(origin, signing_seed(self._keys.signing, origin))
 
     def state(self, now: float) -> dict[str, Any]:
         """Return how far the logs are at `now` (seconds since 1970), as `ledger/state.json` tells it.

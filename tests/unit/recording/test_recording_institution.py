@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
 from integrator.domain import topics
 from integrator.domain.errors import Invalid
 from integrator.encoding import record_type, schemas_directory
-from integrator.recording.institution import PARTS, TEXTS, InstitutionRecorder, schema_texts
+from integrator.recording.institution import PARTS, TEXTS, InstitutionRecorder, erasure, key_event, schema_texts
 from integrator.recording.sequencer import LogRecord
 from integrator_audit import Entry, read_part
 from tests.unit.recording import recording_samples as world
@@ -64,11 +65,70 @@ def test_a_document_is_an_entry_by_name_and_digest(key: str) -> None:
     assert (members["kind"], members["id"], members["version"]) == (kind, name, int(version))
 
 
+def inscription(version: int, **change: Any) -> LogRecord:
+    members = {"agency": "svb", "person": "ab" * 32, "capacity": "parent", "phase": "definitive"}
+    value = record_type("directory/inscription").encode(
+        members | {"start": date(2026, 11, 23), "end": None, "fill": "none"} | change
+    )
+    return step(f"inscription|svb/parent/{'ab' * 32}|{version:010}", value)
+
+
+def test_a_day_is_no_entry() -> None:
+    assert entries(step("date|Europe/Amsterdam|0000000001")) == []
+
+
 @pytest.mark.parametrize(
-    "key", ["inscription|svb/parent/" + "ab" * 32 + "|0000000001", "date|Europe/Amsterdam|0000000001"]
+    ("record", "said"),
+    [
+        (inscription(1), ("begun", "definitive")),
+        (inscription(2, phase="provisional"), ("changed", "provisional")),
+        (inscription(3, end=date(2027, 1, 1)), ("ended", "definitive")),
+    ],
 )
-def test_people_and_days_are_no_entries(key: str) -> None:
-    assert entries(step(key)) == []
+def test_an_inscription_is_an_entry_that_says_neither_of_whom_nor_from_when(
+    record: LogRecord, said: tuple[str, str]
+) -> None:
+    (entry,) = entries(record)
+    assert read_part(entry.a) == {
+        "schema": "dienstenintegrator/inscription/v1",
+        "step": said[0],
+        "agency": "svb",
+        "capacity": "parent",
+        "phase": said[1],
+        "date": "2026-11-24",
+    }
+    assert (entry.p, entry.subject) == (b"", None)
+    # Neither the person, nor the day of the inscription, nor the record by digest or position.
+    digest = hashlib.sha256(record.value or b"").hexdigest()
+    assert not [told for told in ("abab", "2026-11-23", "2027", digest) if told.encode() in entry.a]
+
+
+@pytest.mark.parametrize("state", ["suspended", "revoked", "expired"])
+def test_a_version_that_ends_deliveries_is_a_step_of_that_name(state: str) -> None:
+    known = world.knowledge(world.authorisation(version=2, state=state))
+    record = step("authorisation|s3-groeifonds|0000000002")
+    (entry,) = InstitutionRecorder().read(record).make(known)
+    members = read_part(entry.a)
+    # The position is that from which nothing flows under it.
+    assert (members["step"], members["state"], members["directoryPosition"]) == (state, state, 7)
+
+
+def test_an_erasure_tells_its_month_to_all_and_its_counts_to_few() -> None:
+    entry = erasure("2036-07", 3, retention=120, order=1)
+    assert read_part(entry.a) == {"schema": "dienstenintegrator/erasure/v1", "month": "2036-07", "generation": 3}
+    assert read_part(entry.p) == {"schema": "dienstenintegrator/erasure-counts/v1", "retention": 120, "order": 1}
+
+
+def test_a_key_that_is_made_is_an_entry_with_what_verifies_under_it() -> None:
+    entry = key_event("made", "log", world.ORIGIN, at=world.AT, vkey=world.SIGNER.vkey)
+    assert read_part(entry.a) == {
+        "schema": "dienstenintegrator/key-event/v1",
+        "event": "made",
+        "key": "log",
+        "name": world.ORIGIN,
+        "vkey": world.SIGNER.vkey,
+        "at": AT,
+    }
 
 
 def test_an_erasure_is_no_entry_by_its_key() -> None:
@@ -154,7 +214,10 @@ def test_every_entry_keeps_the_members_and_order_of_its_published_schema() -> No
         *entries(step("start|s3-groeifonds/1|0000000001", value)),
         *entries(step("agency|svb|0000000001")),
         *entries(refusal()),
+        *entries(inscription(1)),
         *schema_texts(0),
+        erasure("2036-07", 3, retention=120, order=1),
+        key_event("made", "label", "53", at=world.AT, sha256="ab" * 32),
     ]
     for entry in every:
         for data in (entry.a, entry.p):

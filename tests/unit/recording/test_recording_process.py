@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import shutil
 from collections.abc import Sequence
@@ -23,10 +24,12 @@ from integrator.recording.logs import LedgerFiles, Naming, half_year, is_log, si
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.readers import Readers, open_log
 from integrator.recording.sequencer import LogBatch
-from integrator_audit import LedgerReader, Verifier
+from integrator_audit import LedgerReader, Verifier, read_part
 from tests.unit.recording import recording_samples as world
 
 NAMING = Naming("demo.integrator.example", "test")
+OPENING = len(TEXTS) + 2
+"""What an institution log begins with: the schema texts, and that the keys of two logs were made."""
 KEYS = Keys(signing=b"s" * 32, generation=world.GENERATION)
 
 
@@ -87,7 +90,7 @@ async def test_both_logs_are_filled_and_published(tmp_path: Path) -> None:
         [world.step("agency|svb|0000000001"), world.refusal(1), world.refusal(1), world.refusal(2)]
     )
     await run(tmp_path, Sources(disclosures(5), institution))
-    for log, size in (("s0-2026h2", 15), ("institution-2026h2", len(TEXTS) + 3)):
+    for log, size in (("s0-2026h2", 15), ("institution-2026h2", OPENING + 3)):
         key = Verifier.from_text((tmp_path / f"{log}.vkey").read_text().strip())
         assert key.name == NAMING.origin(log) == f"demo.integrator.example/ledger/test/{log}"
         reader = LedgerReader.open(tmp_path / f"{log}.sqlite")
@@ -103,6 +106,21 @@ async def test_both_logs_are_filled_and_published(tmp_path: Path) -> None:
     assert state["free"] > 0
 
 
+async def test_the_institution_log_tells_each_key_when_it_is_made_and_once(tmp_path: Path) -> None:
+    sources = Sources(disclosures(1))
+    for _ in range(2):
+        await run(tmp_path, sources)
+    reader = LedgerReader.open(tmp_path / "institution-2026h2.sqlite")
+    parts = [read_part(base64.b64decode(reader.opening(one, "A")["A"]["bytes"])) for one in range(reader.size)]  # type: ignore[index]
+    reader.close()
+    made = {part["name"]: part["vkey"] for part in parts if part["schema"] == "dienstenintegrator/key-event/v1"}
+    assert len(parts) == OPENING
+    assert made == {
+        NAMING.origin(log): (tmp_path / f"{log}.vkey").read_text().strip()
+        for log in ("s0-2026h2", "institution-2026h2")
+    }
+
+
 async def test_a_restart_enters_nothing_twice_and_knows_the_refusals_again(tmp_path: Path) -> None:
     sources = Sources(disclosures(2), world.JudgingSource([world.refusal(1)], again=1))
     await run(tmp_path, sources)
@@ -110,7 +128,7 @@ async def test_a_restart_enters_nothing_twice_and_knows_the_refusals_again(tmp_p
     sources.institution.records.append(world.record(world.refusal(1).value, 2, topic=topics.REQUESTS, partition=4))
     await run(tmp_path, sources)
     reader = LedgerReader.open(tmp_path / "institution-2026h2.sqlite")
-    assert reader.size == len(TEXTS) + 1
+    assert reader.size == OPENING + 1
     reader.close()
 
 
@@ -192,7 +210,7 @@ def test_a_log_that_was_never_made_is_unavailable(tmp_path: Path) -> None:
 async def test_a_log_that_is_just_being_made_is_not_there_yet(tmp_path: Path) -> None:
     await run(tmp_path, Sources(disclosures(1)))
     readers = Readers(LedgerFiles(tmp_path), generation_key=world.GENERATION)
-    assert [reader.size for reader in readers.every()] == [len(TEXTS), 3]
+    assert [reader.size for reader in readers.every()] == [OPENING, 3]
     with open_log(LedgerFiles(tmp_path), "s0-2026h2") as reader:
         assert reader.positions() == {(topics.DISCLOSURES, 2): 1}
     readers.close()
