@@ -141,9 +141,9 @@ def leaf_entry(entry_type: int, committed: bytes) -> bytes:
 
 
 def _check(value: object, *, depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise Invalid("part", f"a part is nested at most {_MAX_DEPTH} deep")
     kind = type(value)
+    if depth >= _MAX_DEPTH and kind in (list, tuple, dict):
+        raise Invalid("part", f"a part is nested at most {_MAX_DEPTH} deep")
     if kind is str or kind is bool:
         pass
     elif kind is int:

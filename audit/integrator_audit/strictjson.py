@@ -2,6 +2,7 @@
 
 - UTF-8 without byte order mark; one object; no key twice in an object (RFC 8259 §4 lets readers choose which counts).
 - Numbers are integers smaller than 2^53 and not `-0`: what JavaScript holds exactly. No NaN, no Infinity.
+- No null: what is not said is absent. No key made of digits: JavaScript moves those to the front.
 - No surrogate without its pair, at most 32 levels, and a limit on the bytes.
 - White space, the order of keys and escapes are free: people re-save such files with tools of their own.
 """
@@ -17,6 +18,7 @@ from integrator_audit.errors import Invalid
 MAX_DEPTH: Final = 32
 _INTEGER_LIMIT: Final = 1 << 53
 _INTEGER_DIGITS: Final = 17
+_DIGITS: Final = re.compile("[0-9]+")
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -50,6 +52,8 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a key stands twice in one object")
+    if any(_DIGITS.fullmatch(key) for key in members):
+        raise ValueError("a key is made of digits only")
     return members
 
 
@@ -68,6 +72,8 @@ def _check(value: object, *, depth: int) -> None:
         if _LONE_SURROGATE.search(value):
             raise ValueError("a text has a surrogate without its pair")
         return
+    if value is None:
+        raise ValueError("null says nothing: leave the key out")
     if not isinstance(value, dict | list):
         return
     if depth > MAX_DEPTH:

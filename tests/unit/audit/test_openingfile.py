@@ -20,8 +20,8 @@ def strict(data: bytes) -> dict[str, object]:
 
 
 def test_a_strict_document_may_be_written_with_any_spaces_order_and_escapes() -> None:
-    data = '{ "b":\t[1, -5, true, null, {"k": "\\u0041\\/é"}],\n"a": "\\ud83d\\ude00" }\r\n'.encode()
-    assert strict(data) == {"b": [1, -5, True, None, {"k": "A/é"}], "a": "\U0001f600"}
+    data = '{ "b":\t[1, -5, true, false, {"k": "\\u0041\\/é"}],\n"a": "\\ud83d\\ude00" }\r\n'.encode()
+    assert strict(data) == {"b": [1, -5, True, False, {"k": "A/é"}], "a": "\U0001f600"}
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,8 @@ def test_a_strict_document_may_be_written_with_any_spaces_order_and_escapes() ->
         b'{"a":-9007199254740992}',
         b'{"a":' + b"9" * 5000 + b"}",
         b'{"a":01}',
+        b'{"a":null}',
+        b'{"a":{"12":1}}',
         b"{'a':1}",
         b'{"a":1,}',
         b'{"a":"\n"}',
