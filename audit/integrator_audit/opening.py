@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from integrator_audit.checkpoint import LogKeys
 from integrator_audit.encoding import from_base64
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.merkle import HASH_SIZE, leaf_hash
-from integrator_audit.note import Verifier
 from integrator_audit.parts import (
     INSTITUTION_ENTRY,
     LETTERS,
@@ -50,21 +50,21 @@ class VerifiedOpening:
     checkpoint: bytes
 
 
-def verify_opening(opening: Mapping[str, object], verifier: Verifier) -> VerifiedOpening:
-    """Check an opening against the log's key and return what it proves.
+def verify_opening(opening: Mapping[str, object], keys: LogKeys) -> VerifiedOpening:
+    """Check an opening against the log's keys (a `Verifier`, or what says which key signs when); return what it proves.
 
     Raises `Tampered` naming what failed: `opening-malformed` (not an opening at all), `opening-part` (a part that is
     not in its one form), `opening-origin`, `opening-checkpoint` (the signature), `opening-index`, `opening-commitment`
     (parts, hashes and proof do not belong together).
     """
     try:
-        return _verify(opening, verifier)
+        return _verify(opening, keys)
     except Invalid as error:
         code = "opening-part" if error.code == "part" else "opening-malformed"
         raise Tampered(code, f"the opening cannot be believed: {error.message}") from error
 
 
-def _verify(opening: Mapping[str, object], verifier: Verifier) -> VerifiedOpening:
+def _verify(opening: Mapping[str, object], keys: LogKeys) -> VerifiedOpening:
     origin, index, entry_type = opening.get("origin"), opening.get("index"), opening.get("type")
     if type(origin) is not str or type(index) is not int or type(entry_type) is not int:
         raise Invalid("opening", "an opening says its origin, index and type")
@@ -90,13 +90,14 @@ def _verify(opening: Mapping[str, object], verifier: Verifier) -> VerifiedOpenin
     receipt = Receipt.parse(_bytes(opening.get("proof"), "proof"))
     if receipt.extra:
         raise Invalid("opening", "the proof of an opening has no extra line")
-    if origin != verifier.name:
-        raise Tampered("opening-origin", f"the opening says to be of {origin}, the key is that of {verifier.name}")
+    if origin != keys.name:
+        # The name that it gives itself is anybody's text: it is not repeated to people.
+        raise Tampered("opening-origin", f"the opening says to be of another log than {keys.name}")
     if receipt.index != index:
         raise Tampered("opening-index", f"the opening is for entry {index}, its proof for entry {receipt.index}")
     leaf = leaf_hash(leaf_entry(entry_type, commitment(origin, entry_type, b"".join(hashes))))
     try:
-        checkpoint = receipt.verify(leaf, verifier)
+        checkpoint = receipt.verify(leaf, keys)
     except Tampered as error:
         if error.code == "inclusion-proof":
             message = (

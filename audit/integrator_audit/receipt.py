@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from integrator_audit.checkpoint import Checkpoint, open_checkpoint
+from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
 from integrator_audit.encoding import from_base64, to_base64, to_decimal
 from integrator_audit.errors import Invalid
 from integrator_audit.merkle import HASH_SIZE, verify_inclusion
-from integrator_audit.note import Verifier
 
 HEADER = "c2sp.org/tlog-proof@v1"
 MAX_HASHES = 63
@@ -67,11 +66,11 @@ class Receipt:
             raise Invalid("receipt", f"a proof has at most {MAX_HASHES} hashes of {HASH_SIZE} bytes")
         return cls(index, hashes, checkpoint, extra)
 
-    def verify(self, leaf: bytes, verifier: Verifier) -> Checkpoint:
+    def verify(self, leaf: bytes, keys: LogKeys) -> Checkpoint:
         """Check that the leaf hash stands at `index` under the signed checkpoint and return that checkpoint.
 
         Raises `Tampered` when signature or proof does not hold, `Invalid` when the checkpoint is malformed.
         """
-        checkpoint = open_checkpoint(self.checkpoint, verifier)
+        checkpoint = open_checkpoint(self.checkpoint, keys)
         verify_inclusion(leaf, self.index, checkpoint.size, proof=self.hashes, root=checkpoint.root)
         return checkpoint

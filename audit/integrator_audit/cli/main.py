@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from integrator_audit.cli import checking
+from integrator_audit.cli import checking, receipts
 
 app = typer.Typer(
     name="integrator-audit",
@@ -29,6 +29,7 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]  typer keeps it: 
 
 app.command("verify")(checking.verify_command)
 app.command("fsck")(checking.fsck_command)
+app.command("verify-receipt")(receipts.verify_receipt_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
