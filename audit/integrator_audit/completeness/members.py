@@ -1,7 +1,8 @@
 """The few members of opened parts that completeness depends on; whatever else an entry says is its installation's.
 
     A   recipient, retention (years, counted from the end of the log's half-year), order (withheld entries only)
-    D   topic, partition, lane, sequence (from 1), valueSha256 (hexadecimal), releases (release entries only)
+    D   topic, partition, lane, sequence (from 1), valueSha256 (hexadecimal), releases (release entries only), recipient
+        (where A is mediated: there A names a class of recipients)
     S   subject (the pseudonym: 32 bytes in base64url without padding), keyVersion
 
 - Somebody about whom a part says these things in another form is not believed: `Tampered`, code `part-members`.
@@ -62,12 +63,12 @@ def subject_of(s: Members) -> Pseudonym:
     return Pseudonym(version, value)
 
 
-def recipient_of(a: Members) -> str:
-    """Return under which recipient part A puts the entry."""
-    recipient = a.get("recipient")
-    if type(recipient) is not str or not recipient:
-        raise _malformed("A", "names a recipient")
-    return recipient
+def recipient_of(a: Members, d: Members) -> str:
+    """Return who received: as part D says where A names a class only, else as A says."""
+    for letter, said in (("D", d.get("recipient", a.get("recipient"))), ("A", a.get("recipient"))):
+        if type(said) is not str or not said:
+            raise _malformed(letter, "names a recipient")
+    return str(d.get("recipient", a.get("recipient")))
 
 
 def retention_of(a: Members) -> int:

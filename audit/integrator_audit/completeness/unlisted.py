@@ -120,22 +120,22 @@ def open_order(note: bytes, supervisor: Verifier) -> Order:
         raise Tampered("order-malformed", f"an order to withhold cannot be read: {error.message}") from error
 
 
-def withheld_part(a: bytes, note: bytes, *, supervisor: Verifier, day: date) -> bytes:
+def withheld_part(a: bytes, d: bytes, note: bytes, *, supervisor: Verifier, day: date) -> bytes:
     """Return part A of an entry to be withheld under the order in `note`, decided now and never later.
 
-    `a` is the part A that the entry would have without the order, `day` the day on which it is appended. Raises
+    `a` and `d` are the parts that the entry would have without it, `day` the day on which it is appended. Raises
     `Refused` (`order-other`) when the order is for another recipient or another time, `Tampered` as `open_order` does.
     """
     members = read_part(a)
     order = open_order(note, supervisor)
-    if order.recipient != recipient_of(members) or not order.first <= day <= order.last:
+    if order.recipient != recipient_of(members, read_part(d)) or not order.first <= day <= order.last:
         raise Refused("order-other", f"order {order.id} is for another recipient or another time")
     schema = members.pop("schema")
     return part(cast(str, schema), {**members, ORDER_MEMBER: to_base64(note)})
 
 
-def check_withheld(a: Members, *, supervisor: Verifier, day: date) -> Order:
-    """Return the order under which an unlisted entry that was appended on `day` is withheld.
+def check_withheld(a: Members, d: Members, *, supervisor: Verifier, day: date) -> Order:
+    """Return the order under which an unlisted entry that says `a` and `d`, appended on `day`, is withheld.
 
     Raises `Tampered`: `withheld-no-order`, `order-signature`, `order-malformed`, `order-other`.
     """
@@ -147,7 +147,7 @@ def check_withheld(a: Members, *, supervisor: Verifier, day: date) -> Order:
     except Invalid as error:
         raise Tampered("order-malformed", f"an order to withhold cannot be read: {error.message}") from error
     order = open_order(note, supervisor)
-    if order.recipient != recipient_of(a):
+    if order.recipient != recipient_of(a, d):
         raise Tampered("order-other", f"an entry is withheld under order {order.id}, which is for another recipient")
     if not order.first <= day <= order.last:
         raise Tampered("order-other", f"an entry is withheld under order {order.id}, which was not in force that day")
@@ -205,7 +205,8 @@ def check_release(release: Mapping[str, Members], released: Released, *, leaf: b
         raise Tampered("release-changed", message)
     if subject_of(release["S"]) != subject_of(released.parts["S"]):
         raise Tampered("release-other", "a withheld entry is released to another person than it is about")
-    if recipient_of(release["A"]) != recipient_of(released.parts["A"]):
+    old = released.parts
+    if recipient_of(release["A"], release["D"]) != recipient_of(old["A"], old["D"]):
         raise Tampered("release-other", "a withheld entry is released under another recipient than it had")
 
 

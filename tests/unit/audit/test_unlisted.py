@@ -89,16 +89,16 @@ def test_an_order_lasts_at_most_twelve_months() -> None:
 
 
 def test_an_entry_is_withheld_by_its_order_from_the_moment_of_appending() -> None:
-    withheld = withheld_part(A, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
+    withheld = withheld_part(A, D, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
     members = read_part(withheld)
     assert list(members) == ["schema", "recipient", "date", "retention", "order"]
-    assert check_withheld(members, supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3)) == ORDER
+    assert check_withheld(members, read_part(D), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3)) == ORDER
     for day in (date(2026, 7, 31), date(2027, 8, 2)):
         with pytest.raises(Refused):
-            withheld_part(A, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=day)
+            withheld_part(A, D, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=day)
     other = Order("2", "uwv", ORDER.first, ORDER.last).sign(SUPERVISOR)
     with pytest.raises(Refused):
-        withheld_part(A, other, supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
+        withheld_part(A, D, other, supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
 
 
 @pytest.mark.parametrize(
@@ -112,22 +112,22 @@ def test_an_entry_is_withheld_by_its_order_from_the_moment_of_appending() -> Non
     ],
 )
 def test_an_entry_that_is_hidden_without_a_fitting_order_is_found(code: str, change: dict[str, Any]) -> None:
-    withheld = withheld_part(A, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
+    withheld = withheld_part(A, D, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
     with pytest.raises(Tampered) as caught:
-        check_withheld(read_part(withheld) | change, supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
+        check_withheld(read_part(withheld) | change, read_part(D), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
     assert caught.value.code == code
 
 
 def test_an_order_that_was_not_in_force_on_the_day_hides_nothing() -> None:
-    withheld = withheld_part(A, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
+    withheld = withheld_part(A, D, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
     with pytest.raises(Tampered) as caught:
-        check_withheld(read_part(withheld), supervisor=SUPERVISOR.verifier, day=date(2026, 7, 30))
+        check_withheld(read_part(withheld), read_part(D), supervisor=SUPERVISOR.verifier, day=date(2026, 7, 30))
     assert caught.value.code == "order-other"
 
 
 def old_opening() -> tuple[dict[str, Any], bytes]:
     """Return the opening of a withheld entry, and its leaf."""
-    withheld = withheld_part(A, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
+    withheld = withheld_part(A, D, ORDER.sign(SUPERVISOR), supervisor=SUPERVISOR.verifier, day=date(2026, 8, 3))
     opening: dict[str, Any] = {"origin": ORIGIN, "index": 7, "type": 1}
     hashes = b""
     for at, (letter, data) in enumerate(zip("ADSP", (withheld, D, S, b""), strict=True)):
@@ -201,7 +201,8 @@ def test_the_number_of_unlisted_is_a_constant_or_a_power_of_two_above_it() -> No
 
 def test_the_members_that_completeness_reads() -> None:
     assert subject_of(read_part(S)) == Pseudonym(1, b"p" * 32)
-    assert (recipient_of(read_part(A)), retention_of(read_part(A))) == ("recherche", 10)
+    assert (recipient_of(read_part(A), read_part(D)), retention_of(read_part(A))) == ("recherche", 10)
+    assert recipient_of({"recipient": "municipality"}, {"recipient": "gemeente-x"}) == "gemeente-x"
     assert delivery_of(read_part(D)) == Delivery(Sequence("t", 0, 3), 1, b"\xab" * 32)
 
 
@@ -214,8 +215,10 @@ def test_the_members_that_completeness_reads() -> None:
         (subject_of, {"subject": PERSON[:-2], "keyVersion": 1}),
         (subject_of, {"subject": PERSON[:-1] + "B", "keyVersion": 1}),
         (subject_of, {"subject": "é" * 43, "keyVersion": 1}),
-        (recipient_of, {"recipient": ""}),
-        (recipient_of, {"recipient": 1}),
+        (lambda a: recipient_of(a, {}), {"recipient": ""}),
+        (lambda a: recipient_of(a, {}), {"recipient": 1}),
+        (lambda a: recipient_of(a, {"recipient": "x"}), {}),
+        (lambda d: recipient_of({"recipient": "x"}, d), {"recipient": 1}),
         (retention_of, {"retention": 3}),
         (retention_of, {"retention": True}),
         (delivery_of, {}),
