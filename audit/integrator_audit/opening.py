@@ -50,6 +50,22 @@ class VerifiedOpening:
     checkpoint: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """What an opening says, not believed: that entry `index` is the 33 bytes `leaf`, made of what was opened.
+
+    `parts` are what the opened letters say, `stored` their bytes. `receipt` has the proof and the checkpoint.
+    """
+
+    origin: str
+    index: int
+    type: int
+    parts: dict[str, dict[str, object]]
+    stored: dict[str, bytes]
+    leaf: bytes
+    receipt: Receipt
+
+
 def verify_opening(opening: Mapping[str, object], keys: LogKeys) -> VerifiedOpening:
     """Check an opening against the log's keys (a `Verifier`, or what says which key signs when); return what it proves.
 
@@ -57,14 +73,39 @@ def verify_opening(opening: Mapping[str, object], keys: LogKeys) -> VerifiedOpen
     not in its one form), `opening-origin`, `opening-checkpoint` (the signature), `opening-index`, `opening-commitment`
     (parts, hashes and proof do not belong together).
     """
+    said = recompute(opening)
+    if said.origin != keys.name:
+        # The name that it gives itself is anybody's text: it is not repeated to people.
+        raise Tampered("opening-origin", f"the opening says to be of another log than {keys.name}")
     try:
-        return _verify(opening, keys)
+        checkpoint = said.receipt.verify(leaf_hash(said.leaf), keys)
+    except Invalid as error:
+        raise Tampered("opening-malformed", f"the opening cannot be believed: {error.message}") from error
+    except Tampered as error:
+        if error.code == "inclusion-proof":
+            message = (
+                f"entry {said.index} of {said.origin} is not what the opening says: its parts, hashes or proof were "
+                f"changed ({error.message})"
+            )
+            raise Tampered("opening-commitment", message) from error
+        raise Tampered("opening-checkpoint", f"the checkpoint in the opening does not hold: {error.message}") from error
+    size, root, note = checkpoint.size, checkpoint.root, said.receipt.checkpoint
+    return VerifiedOpening(said.origin, said.index, size, said.type, said.parts, root, note)
+
+
+def recompute(opening: Mapping[str, object]) -> Recomputed:
+    """Return what an opening says and the leaf that would have to stand in the log for it; believe nothing of it yet.
+
+    Raises `Tampered`: `opening-malformed`, `opening-part`, `opening-index`.
+    """
+    try:
+        return _recompute(opening)
     except Invalid as error:
         code = "opening-part" if error.code == "part" else "opening-malformed"
         raise Tampered(code, f"the opening cannot be believed: {error.message}") from error
 
 
-def _verify(opening: Mapping[str, object], keys: LogKeys) -> VerifiedOpening:
+def _recompute(opening: Mapping[str, object]) -> Recomputed:
     origin, index, entry_type = opening.get("origin"), opening.get("index"), opening.get("type")
     if type(origin) is not str or type(index) is not int or type(entry_type) is not int:
         raise Invalid("opening", "an opening says its origin, index and type")
@@ -73,6 +114,7 @@ def _verify(opening: Mapping[str, object], keys: LogKeys) -> VerifiedOpening:
     expected = {"origin", "index", "type", "proof"}
     hashes: list[bytes] = []
     parts: dict[str, dict[str, object]] = {}
+    stored: dict[str, bytes] = {}
     for letter in LETTERS:
         opened, closed = opening.get(letter), opening.get(f"h{letter}")
         if (opened is None) == (closed is None):
@@ -84,29 +126,16 @@ def _verify(opening: Mapping[str, object], keys: LogKeys) -> VerifiedOpening:
         expected.add(letter)
         salt, data = _part(opened, letter)
         hashes.append(part_hash(letter, salt, data))
-        parts[letter] = read_part(data)
+        parts[letter], stored[letter] = read_part(data), data
     if set(opening) != expected:
         raise Invalid("opening", "an opening has no other keys than those of its parts, hashes and proof")
     receipt = Receipt.parse(_bytes(opening.get("proof"), "proof"))
     if receipt.extra:
         raise Invalid("opening", "the proof of an opening has no extra line")
-    if origin != keys.name:
-        # The name that it gives itself is anybody's text: it is not repeated to people.
-        raise Tampered("opening-origin", f"the opening says to be of another log than {keys.name}")
     if receipt.index != index:
         raise Tampered("opening-index", f"the opening is for entry {index}, its proof for entry {receipt.index}")
-    leaf = leaf_hash(leaf_entry(entry_type, commitment(origin, entry_type, b"".join(hashes))))
-    try:
-        checkpoint = receipt.verify(leaf, keys)
-    except Tampered as error:
-        if error.code == "inclusion-proof":
-            message = (
-                f"entry {index} of {origin} is not what the opening says: its parts, hashes or proof were changed "
-                f"({error.message})"
-            )
-            raise Tampered("opening-commitment", message) from error
-        raise Tampered("opening-checkpoint", f"the checkpoint in the opening does not hold: {error.message}") from error
-    return VerifiedOpening(origin, index, checkpoint.size, entry_type, parts, checkpoint.root, receipt.checkpoint)
+    leaf = leaf_entry(entry_type, commitment(origin, entry_type, b"".join(hashes)))
+    return Recomputed(origin, index, entry_type, parts, stored, leaf, receipt)
 
 
 def _part(value: object, letter: str) -> tuple[bytes, bytes]:
