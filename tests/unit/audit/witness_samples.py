@@ -1,0 +1,109 @@
+"""A log in memory that grows and forks at will, and witnesses that can be deaf, slow or liars."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from integrator_audit import Signer
+from integrator_audit.checkpoint import Checkpoint
+from integrator_audit.errors import Unavailable
+from integrator_audit.frontier import Frontier, TileRow
+from integrator_audit.merkle import consistency_proof
+from integrator_audit.tiles import subtree_reader
+from integrator_audit.witnessing.addcheckpoint import Answer
+from integrator_audit.witnessing.cosignature import Cosigner
+from integrator_audit.witnessing.policy import Policy
+from integrator_audit.witnessing.witness import Witness
+
+NOW = 1_800_000_000
+LOG = Signer("demo.integrator.example/ledger/demo/s0-2026h2", bytes(range(32)))
+COSIGNERS = [Cosigner(f"witness{number}.example", bytes([number]) * 32) for number in range(3)]
+
+
+class SampleHead(NamedTuple):
+    size: int
+    root: bytes
+    note: bytes
+
+
+class SampleLog:
+    """Tiles, head and published checkpoint of a log whose entries are counted texts."""
+
+    def __init__(self, signer: Signer = LOG, seed: bytes = b"") -> None:
+        self.signer = signer
+        self._seed = seed
+        self._frontier = Frontier()
+        self._tiles: dict[tuple[int, int], TileRow] = {}
+        self._published: tuple[int, bytes] | None = None
+
+    def grow(self, count: int) -> SampleHead:
+        start = self._frontier.size
+        entries = [self._seed + b"entry %d" % number for number in range(start, start + count)]
+        self._frontier, rows = self._frontier.extend(entries)
+        self._tiles |= {(row.level, row.number): row for row in rows}
+        return self.head()
+
+    def fork(self, seed: bytes) -> SampleLog:
+        """Return a log with the same entries that goes on differently."""
+        other = SampleLog(self.signer, seed)
+        other._frontier, other._tiles = self._frontier, self._tiles.copy()
+        return other
+
+    def head(self) -> SampleHead:
+        size, root = self._frontier.size, self._frontier.root()
+        return SampleHead(size, root, Checkpoint(self.signer.name, size, root).sign(self.signer))
+
+    def tile(self, level: int, index: int) -> TileRow | None:
+        return self._tiles.get((level, index))
+
+    def published(self) -> tuple[int, bytes] | None:
+        return self._published
+
+    def publish(self, size: int, note: bytes) -> None:
+        assert self._published is None or self._published[0] <= size, "what is published never goes back"
+        self._published = (size, note)
+
+    def proof(self, old_size: int) -> Sequence[bytes]:
+        def data(level: int, index: int) -> bytes:
+            row = self.tile(level, index)
+            return b"" if row is None else row.data
+
+        return consistency_proof(old_size, self._frontier.size, subtree_reader(data))
+
+
+class SampleExchange:
+    """Reach a witness without a network, in a way that one line of a test can disturb."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+        self.bodies: list[bytes] = []
+        self.dead = False
+        self.holding = threading.Event()
+        self.holding.set()
+        self.change: Callable[[Answer], Answer] = lambda answer: answer
+
+    def __call__(self, body: bytes) -> Answer:
+        self.bodies.append(body)
+        if self.dead:
+            raise Unavailable("witness-unreachable", "it is dead")
+        answer = self.witness.add_checkpoint(body)
+        assert self.holding.wait(10)
+        return self.change(answer)
+
+
+def witnesses(directory: Path, signer: Signer = LOG) -> dict[str, SampleExchange]:
+    """Return three witnesses of the sample log, by name."""
+    return {
+        f"w{number}": SampleExchange(
+            Witness.open(directory / f"w{number}.sqlite", cosigner=it, logs=[signer.verifier], clock=lambda: NOW)
+        )
+        for number, it in enumerate(COSIGNERS)
+    }
+
+
+def policy(quorum: str = "2 w0 w1 w2") -> Policy:
+    lines = [f"witness w{number} {cosigner.key.vkey}" for number, cosigner in enumerate(COSIGNERS)]
+    return Policy.parse("\n".join([f"log {LOG.vkey}", *lines, f"group g {quorum}", "quorum g", ""]).encode())
