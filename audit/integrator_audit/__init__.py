@@ -5,8 +5,9 @@ from integrator_audit.ledger import Appended, Ledger
 from integrator_audit.note import Signer, Verifier
 from integrator_audit.opening import VerifiedOpening, verify_opening
 from integrator_audit.parts import Entry, part, read_part
+from integrator_audit.rawlog import RawLog
 from integrator_audit.reader import LedgerReader, Resource
-from integrator_audit.store import SetAside
+from integrator_audit.store import Erasure, Head, SetAside
 from integrator_audit.vault import Vault
 
 __all__ = [
@@ -14,9 +15,12 @@ __all__ = [
     "AuditError",
     "Busy",
     "Entry",
+    "Erasure",
+    "Head",
     "Invalid",
     "Ledger",
     "LedgerReader",
+    "RawLog",
     "Refused",
     "Resource",
     "SetAside",

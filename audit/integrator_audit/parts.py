@@ -14,9 +14,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, NoReturn, cast
+from typing import Final, NamedTuple, NoReturn, cast
 
 from integrator_audit.errors import Invalid
 
@@ -27,6 +26,9 @@ LEAF_SIZE: Final = 33
 MAX_PART: Final = 0xFFFF
 SUBJECT_ENTRY: Final = 0x01
 INSTITUTION_ENTRY: Final = 0x02
+RETENTIONS: Final = frozenset({2, 10, 20})
+MAX_RECIPIENT: Final = 255
+MAX_IDENTITY: Final = 1024
 
 PART_PREFIXES: Final = {letter: b"dienstenintegrator/part/v1\0" + letter.encode() for letter in LETTERS}
 _ENTRY_PREFIX: Final = b"dienstenintegrator/entry/v1\0"
@@ -39,9 +41,8 @@ _PART_START = b'{"schema":"'
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry to append: four parts as canonical bytes and, in a subject shard, the person's pseudonym.
+class Entry(NamedTuple):
+    """One entry to append: four parts as canonical bytes, whom it is about, and how it is kept. A tuple for speed.
 
     `type` 0x01 (subject shard): `subject` has 32 bytes; `p` is empty when nobody acted. `type` 0x02 (institution log):
     `subject` is None, `d` and `s` are empty.
@@ -53,6 +54,17 @@ class Entry:
     s: bytes
     p: bytes
     subject: bytes | None
+    """The 32-byte pseudonym, under which the entry is found and by whose key it is encrypted."""
+    recipient: str = ""
+    """Under which name the recipient finds it; empty for an entry that no recipient is to find."""
+    at: int = 0
+    """The exact moment, in milliseconds since 1970; erased with the body."""
+    retention: int = 20
+    """Years after the log's half-year until it is erased, one of `RETENTIONS`."""
+    listed: bool = True
+    """False for withheld entries and padding, which the person does not find."""
+    identity: bytes = b""
+    """What the label service needs to make this person's label key, opaque here; kept once for each person."""
 
 
 def part(schema: str, members: Mapping[str, object]) -> bytes:
@@ -115,6 +127,7 @@ def check_entry(entry: Entry) -> None:
             raise Invalid("entry-part", "part A of an institution entry is not empty, D and S are zero bytes")
     else:
         raise Invalid("entry-type", "entries are of type 0x01 (subject) or 0x02 (institution)")
+    _check_keeping(entry)
     for data in (entry.a, entry.d, entry.s, entry.p):
         if data and (len(data) > MAX_PART or data[:11] != _PART_START or data[-1] != 0x7D):
             raise Invalid("entry-part", "a part is not the canonical bytes that `part` returns")
@@ -138,6 +151,18 @@ def commitment(origin: str, entry_type: int, hashes: bytes) -> bytes:
 def leaf_entry(entry_type: int, committed: bytes) -> bytes:
     """Return the 33 bytes that stand in the entry bundle."""
     return bytes([entry_type]) + committed
+
+
+def _check_keeping(entry: Entry) -> None:
+    if entry.retention not in RETENTIONS:
+        raise Invalid("entry-retention", f"an entry is kept {sorted(RETENTIONS)} years")
+    if not 0 <= entry.at < _INTEGER_LIMIT:
+        raise Invalid("entry-time", "an entry's moment is in milliseconds since 1970")
+    if len(entry.recipient) > MAX_RECIPIENT or len(entry.identity) > MAX_IDENTITY:
+        message = f"a recipient's name has at most {MAX_RECIPIENT} characters, an identity {MAX_IDENTITY} bytes"
+        raise Invalid("entry-names", message)
+    if entry.subject is None and (entry.identity or not entry.listed):
+        raise Invalid("entry-subject", "an entry without a subject has no identity and is listed")
 
 
 def _check(value: object, *, depth: int) -> None:

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from integrator_audit.bodies import open_actor, open_body
+from integrator_audit.checkpoint import read_unverified
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.export import export_log
+from integrator_audit.halfyear import period_of_origin
+from integrator_audit.keystore import KeyStore
 from integrator_audit.merkle import HASH_SIZE, inclusion_proof
 from integrator_audit.parts import LETTERS, SALT_SIZE, part_hash
+from integrator_audit.rawlog import read_leaf
 from integrator_audit.receipt import Receipt
-from integrator_audit.sqlite import SqliteStore
-from integrator_audit.store import EntryRow, Head, Identity, SetAside
+from integrator_audit.store import EntryRow, Head, Identity, Reading, SetAside
+from integrator_audit.stores import open_reading
 from integrator_audit.tiles import TileName, is_implied, prefix, subtree_reader
-from integrator_audit.vault import NONCE_SIZE, TAG_SIZE, Vault, associated_data
 
 # SPEC tlog-tiles: "This endpoint is mutable, so its headers SHOULD prevent caching beyond a few seconds."
 CHECKPOINT_TYPE: Final = "text/plain; charset=utf-8"
@@ -47,7 +50,7 @@ class Resource:
 class LedgerReader:
     """A read-only view of one log. Calls from several threads are taken one after the other."""
 
-    def __init__(self, store: SqliteStore, vault: Vault | None) -> None:
+    def __init__(self, store: Reading, vault: KeyStore | None) -> None:
         """Use `open` instead."""
         self._store = store
         self._vault = vault
@@ -55,12 +58,12 @@ class LedgerReader:
         self._identity = store.identity()
 
     @classmethod
-    def open(cls, path: Path | str, *, vault: Vault | None = None) -> LedgerReader:
-        """Open the log in the file at `path`; `vault` is needed to open parts D, S and P.
+    def open(cls, place: Path | str, *, vault: KeyStore | None = None) -> LedgerReader:
+        """Open the log at `place` (a path, or a `postgresql://` URL); `vault` is needed to open parts D, S and P.
 
         Raises `Unavailable` when there is no such file, `Refused` when it is no ledger.
         """
-        return cls(SqliteStore.read_only(Path(path)), vault)
+        return cls(open_reading(place), vault)
 
     def close(self) -> None:
         """Close the file; the vault is its owner's to close."""
@@ -118,8 +121,31 @@ class LedgerReader:
         with self._moment() as head:
             return self._store.indices_of(subject, head.size if before is None else before, _checked(limit))
 
-    def opening(self, index: int, parts: str = "AS") -> dict[str, object]:
+    def indices_to(self, recipient: str, *, before: int | None = None, limit: int = 100) -> list[int]:
+        """Return at most `limit` (1 … 1,000) indices of a recipient's entries below `before`, newest first."""
+        with self._moment() as head:
+            return self._store.indices_to(recipient, head.size if before is None else before, _checked(limit))
+
+    def leaf(self, index: int) -> bytes:
+        """Return what stands in the log as leaf `index`: 33 bytes of an entry, or the public bytes of a `RawLog`."""
+        with self._moment() as head:
+            return read_leaf(self._store, index, head.size)
+
+    def last_before(self, at: int) -> Head | None:
+        """Return the newest checkpoint that was committed before the moment `at` (ms); the end of every day is kept."""
+        with self._lock:
+            return self._store.last_before(at)
+
+    def published(self) -> tuple[int, bytes] | None:
+        """Return the newest published size and its note with the cosignatures, or None."""
+        with self._lock:
+            return self._store.published()
+
+    def opening(self, index: int, parts: str = "AS", *, note: bytes | None = None) -> dict[str, object]:
         """Return the opening of one entry (format: `integrator_audit.opening`), with the parts named by letters.
+
+        The proof is to the checkpoint `note`, one of this log's, such as a published one with its cosignatures or the
+        last one of a day; by default to the newest.
 
         Raises `Invalid` (`no-such-entry`, `opening-parts`), `Refused` (`opening-needs-vault`, `opening-erased`) and
         `Tampered` naming entry and part when what is stored is not what was committed.
@@ -127,24 +153,26 @@ class LedgerReader:
         if not set(parts) <= set(LETTERS):
             raise Invalid("opening-parts", f"parts are named by letters of {LETTERS}")
         with self._moment() as head:
-            row = self._store.entry(index) if 0 <= index < head.size else None
-            if row is None and 0 <= index < head.size:
+            note = head.note if note is None else note
+            size = min(read_unverified(note).size, head.size)
+            row = self._store.entry(index) if 0 <= index < size else None
+            if row is None and 0 <= index < size:
                 raise Tampered("entry-missing", f"entry {index} of {self.origin} is missing from the file; run fsck")
-            proof = [] if row is None else inclusion_proof(index, head.size, subtree_reader(self._tile_data))
+            proof = [] if row is None else inclusion_proof(index, size, subtree_reader(self._tile_data))
         if row is None:
-            raise Invalid("no-such-entry", f"the log has {head.size} entries, there is no entry {index}")
+            raise Invalid("no-such-entry", f"the log has {size} entries, there is no entry {index}")
         opening: dict[str, object] = {"origin": self.origin, "index": index, "type": row.type}
+        opened = self._salted(row, parts)
         for at, letter in enumerate(LETTERS):
             stored = row.hashes[at * HASH_SIZE : (at + 1) * HASH_SIZE]
             if letter not in parts:
                 opening[f"h{letter}"] = to_base64(stored)
                 continue
-            salted = self._salted(row, letter)
-            salt, data = salted[:SALT_SIZE], salted[SALT_SIZE:]
+            salt, data = opened[letter][:SALT_SIZE], opened[letter][SALT_SIZE:]
             if part_hash(letter, salt, data) != stored:
                 raise _changed(self.origin, index, letter)
             opening[letter] = {"salt": to_base64(salt), "bytes": to_base64(data)}
-        return opening | {"proof": to_base64(Receipt(index, tuple(proof), head.note).text)}
+        return opening | {"proof": to_base64(Receipt(index, tuple(proof), note).text)}
 
     def resource(self, path: str) -> Resource | None:
         """Return the file at a path under the log's prefix, or None for whatever a server must answer with 404."""
@@ -171,19 +199,23 @@ class LedgerReader:
         with self._moment() as head:
             export_log(directory, head=head, vkey=self.vkey, tile=self._store.tile)
 
-    def _salted(self, row: EntryRow, letter: str) -> bytes:
-        """Return salt ‖ bytes of a part."""
-        if letter == "A":
-            return row.a
+    def _salted(self, row: EntryRow, letters: str) -> dict[str, bytes]:
+        """Return salt ‖ bytes of the parts that are asked for."""
+        found = {"A": row.salt_a + row.a}
+        if not set(letters) - {"A"}:
+            return found
         if self._vault is None:
-            raise Refused("opening-needs-vault", f"part {letter} is encrypted; open the reader with the vault")
-        cipher = entry_cipher(row, letter, self._vault)
-        if cipher is None:
-            raise Refused("opening-erased", f"part {letter} of entry {row.number} of {self.origin} was erased")
+            raise Refused("opening-needs-vault", "parts D, S and P are encrypted; open the reader with the vault")
+        sealed = "P" if row.p else ""
         try:
-            return decrypt(row, letter, cipher=cipher, origin=self.origin)
+            if row.p and "P" in letters:
+                found["P"] = open_actor(row, self._vault, origin=self.origin)
+            sealed = "DS" if row.p else "DSP"
+            if set(letters) & set(sealed):
+                found |= open_body(row, self._vault, origin=self.origin, period=period_of_origin(self.origin))
         except InvalidTag as error:
-            raise _changed(self.origin, row.number, letter) from error
+            raise _changed(self.origin, row.number, "".join(sorted(set(sealed) & set(letters)))) from error
+        return found
 
     @contextmanager
     def _moment(self) -> Generator[Head]:
@@ -204,22 +236,6 @@ class LedgerReader:
     def _tile_data(self, level: int, index: int) -> bytes:
         row = self._store.tile(level, index)
         return b"" if row is None else row.data
-
-
-def entry_cipher(row: EntryRow, letter: str, vault: Vault) -> AESGCM | None:
-    """Return the key of a part: the person's for D and S, the entry's own where the entry names one; None if erased."""
-    if row.entry_key is not None and (letter == "P" or row.subject is None):
-        return vault.entry_key(row.entry_key)
-    return None if row.subject is None else vault.person(row.subject)
-
-
-def decrypt(row: EntryRow, letter: str, *, cipher: AESGCM, origin: str) -> bytes:
-    """Return salt ‖ bytes of part D, S or P; raise `InvalidTag` when row, place or key do not belong together."""
-    body = {"D": row.d, "S": row.s, "P": row.p}[letter]
-    if len(body) < NONCE_SIZE + TAG_SIZE:
-        raise InvalidTag
-    data = associated_data(origin, row.number, row.key_version)["DSP".index(letter)]
-    return cipher.decrypt(body[:NONCE_SIZE], body[NONCE_SIZE:], data)
 
 
 def _changed(origin: str, index: int, letter: str) -> Tampered:

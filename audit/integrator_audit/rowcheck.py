@@ -1,4 +1,4 @@
-"""Check the rows of entries: each body against its stored hash, its seal, its form, and the index of commitments.
+"""Check the rows of entries: each body against its stored hash, its seal, its form, and what is said of erasures.
 
 What a row's hashes give as leaf is returned, so that the caller compares it with bundle, tile and root.
 """
@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from integrator_audit.bodies import Erased, open_actor, open_body
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Findings
+from integrator_audit.halfyear import period_of_origin
+from integrator_audit.keystore import KeyStore
 from integrator_audit.merkle import HASH_SIZE
 from integrator_audit.parts import (
     LETTERS,
     PSEUDONYM_SIZE,
     SALT_SIZE,
+    SUBJECT_ENTRY,
     Entry,
     check_entry,
     commitment,
@@ -25,112 +29,134 @@ from integrator_audit.parts import (
     part_hash,
     read_part,
 )
-from integrator_audit.reader import decrypt, entry_cipher
-from integrator_audit.sqlite import INDEXED
-from integrator_audit.store import EntryRow, entry_seal, subject_seal
-from integrator_audit.vault import Vault
+from integrator_audit.sqlitereading import ENTRY_COLUMNS
+from integrator_audit.store import GROUNDS, EntryRow, entry_seal
 
-_QUERY = (
-    "SELECT idx, pseudonym, t, a, d, s, p, h, x'', kv, pk, entry.seal, sid, subject.seal"
-    " FROM entry LEFT JOIN subject USING (sid) WHERE idx >= ? AND idx < ?"
-)
+_QUERY = ENTRY_COLUMNS.replace(
+    " FROM entry",
+    ", aid, rid, erased.ground, unlisted.idx FROM entry"
+    " LEFT JOIN erased ON erased.idx = entry.idx LEFT JOIN unlisted ON unlisted.idx = entry.idx",
+).replace("SELECT idx", "SELECT entry.idx")
 _UNUSABLE = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Numbers of the statements and recipients whose own rows are damaged: their entries are not blamed for that."""
+
+    statements: frozenset[int] = field(default_factory=frozenset[int])
+    recipients: frozenset[int] = field(default_factory=frozenset[int])
 
 
 class RowCheck:
     """Check rows of one file; findings name `row of entry N`."""
 
-    def __init__(self, connection: sqlite3.Connection, *, origin: str, vault: Vault | None, findings: Findings) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        origin: str,
+        vault: KeyStore | None,
+        findings: Findings,
+        damaged: Named,
+    ) -> None:
         self._connection = connection
         self._origin = origin
+        self._period = period_of_origin(origin)
         self._vault = vault
         self._findings = findings
+        self._damaged = damaged
 
     def leaves(self, start: int, width: int) -> list[bytes]:
         """Check the rows from `start` on and return the leaf entry of each, empty where there is no usable row."""
         leaves = [_UNUSABLE] * width
         try:
-            rows = self._connection.execute(_QUERY, (start, start + width)).fetchall()
+            query = f"{_QUERY} WHERE entry.idx >= ? AND entry.idx < ?"
+            rows = self._connection.execute(query, (start, start + width)).fetchall()
         except sqlite3.DatabaseError as error:
             where = f"rows of entries {start} to {start + width - 1}"
             self._findings.add("database-damaged", where, f"they cannot be read: {error}")
             return leaves
-        for *columns, number, seal in rows:
-            row = EntryRow(*columns)
-            if not _has_types(row):
-                self._wrong(row.number, "", "a column has a wrong type or length")
+        for *columns, statement, recipient, ground, unlisted in rows:
+            row = EntryRow._make(columns)
+            if not _has_types(row, statement):
+                self._wrong(row.number, "", "a column has a wrong type or length, or there is no such statement")
                 continue
             leaves[row.number - start] = leaf_entry(row.type, commitment(self._origin, row.type, row.hashes))
-            self._check_row(row, number, seal)
+            self._check_erasure(row, ground)
+            if bool(row.listed) != (unlisted is None):
+                self._findings.add("unlisted-wrong", f"unlisted {row.number}", "the entry and the list do not agree")
+            self._check_row(row, statement=statement, recipient=recipient)
         for offset, leaf in enumerate(leaves):
             if not leaf:
                 self._wrong(start + offset, "", "the row is missing or unusable")
         return leaves
 
-    def check_commitments(self, start: int, leaves: Sequence[bytes]) -> None:
-        """Check that the index of commitments leads to each of these entries; empty leaves are passed over."""
-        committed = [leaf[1 : 1 + INDEXED] for leaf in leaves if leaf]
-        marks = ",".join("?" * len(committed))
-        query = f"SELECT c, idx FROM commitment WHERE c IN ({marks})"  # noqa: S608  only marks
-        found = dict(self._connection.execute(query, committed).fetchall())
-        for index, leaf in enumerate(leaves, start):
-            key = leaf[1 : 1 + INDEXED]
-            if leaf and key not in found:
-                self._findings.add("index-wrong", f"commitment of entry {index}", "the index of commitments lacks it")
-            elif leaf and found[key] != index:
-                message = f"it is indexed as entry {found[key]}: two entries commit to the same, or a row is wrong"
-                self._findings.add("index-wrong", f"commitment of entry {index}", message)
+    def _check_erasure(self, row: EntryRow, ground: object) -> None:
+        where = f"row of entry {row.number}"
+        if row.is_erased and ground not in GROUNDS:
+            self._findings.add("erasure-wrong", where, "its body is gone, and no known ground for that is kept")
+        elif ground is not None and not row.is_erased:
+            self._findings.add("erasure-wrong", where, "it is said to be erased, and has a body")
 
-    def _check_row(self, row: EntryRow, number: int | None, person_seal: object) -> None:
-        if (number is None) != (row.type == 0x02):
-            self._wrong(row.number, "", "an entry has a person exactly when it is a subject entry")
-        bodies = {"A": row.a}
-        sealed = True
-        person_holds = number is None or (row.subject is not None and subject_seal(number, row.subject) == person_seal)
-        if number is not None and row.subject is None:
-            self._wrong(row.number, "", f"there is no person {number}")
-        elif person_holds:
-            sealed = entry_seal((row.d, row.s, row.p), row.subject, (row.key_version, row.entry_key)) == row.seal
-            if self._vault is not None:
-                bodies |= self._open(row, self._vault)
-        wrong = [letter for letter, body in bodies.items() if not self._hash_holds(row, letter, body)]
-        if not sealed and not wrong and len(bodies) == (4 if self._vault else 1):
-            message = "d, s, p, person, key or seal changed" if self._vault is None else "the seal itself changed"
+    def _check_row(self, row: EntryRow, *, statement: int, recipient: int | None) -> None:
+        if recipient is not None and not row.recipient:
+            self._wrong(row.number, "", f"there is no recipient {recipient}")
+        if row.subject is None and row.type == SUBJECT_ENTRY and not row.is_erased:
+            self._wrong(row.number, "", "a subject entry that was not erased has a person")
+        bodies = {"A": row.salt_a + row.a}
+        opened = self._vault is not None and not row.is_erased
+        if opened:
+            bodies |= self._open(row)
+        wrong = [letter for letter, body in bodies.items() if not self._hash_holds(row, letter, body, statement)]
+        sealed = recipient in self._damaged.recipients or entry_seal(row) == row.seal
+        if not sealed and not wrong and len(bodies) == (4 if opened else 1):
+            message = "the seal itself or a column that only the seal covers changed" if opened else "it was changed"
             self._wrong(row.number, "", message)
         if len(bodies) == len(LETTERS) and not wrong:
             self._check_form(row, [bodies[letter][SALT_SIZE:] for letter in LETTERS])
 
-    def _open(self, row: EntryRow, vault: Vault) -> dict[str, bytes]:
+    def _open(self, row: EntryRow) -> dict[str, bytes]:
         """Return salt ‖ bytes of D, S and P, of those that open."""
         opened: dict[str, bytes] = {}
-        ciphers: dict[bytes | None, AESGCM | None] = {}
-        for letter in "DSP":
-            name = row.entry_key if letter == "P" or row.subject is None else None
+        vault = self._vault
+        if vault is None:
+            return opened
+        for part in ("body", "actor") if row.p else ("body",):
+            letters = "P" if part == "actor" else "D and S"
             try:
-                if name not in ciphers:
-                    ciphers[name] = entry_cipher(row, letter, vault)
-                cipher = ciphers[name]
-                if cipher is None:
-                    message = "the vault has no key for it: it was erased, or this is not the log's vault"
-                    self._wrong(row.number, letter, message)
-                    continue
-                opened[letter] = decrypt(row, letter, cipher=cipher, origin=self._origin)
+                if part == "actor":
+                    opened["P"] = open_actor(row, vault, origin=self._origin)
+                else:
+                    opened |= open_body(row, vault, origin=self._origin, period=self._period)
             except InvalidTag:
-                self._wrong(row.number, letter, "it does not open with its key: the row was changed")
+                self._wrong(row.number, letters, "it does not open with its key: the row was changed")
+            except Erased:
+                self._wrong(row.number, letters, "the vault has no key for it: is this the log's vault?")
             except Tampered as error:
-                self._wrong(row.number, letter, error.message)
+                self._wrong(row.number, letters, error.message)
         return opened
 
-    def _hash_holds(self, row: EntryRow, letter: str, body: bytes) -> bool:
+    def _hash_holds(self, row: EntryRow, letter: str, body: bytes, statement: int) -> bool:
         at = LETTERS.index(letter) * HASH_SIZE
         if part_hash(letter, body[:SALT_SIZE], body[SALT_SIZE:]) == row.hashes[at : at + HASH_SIZE]:
             return True
-        self._wrong(row.number, letter, "its bytes and its stored hash do not belong together")
+        if letter != "A" or statement not in self._damaged.statements:
+            self._wrong(row.number, letter, "its bytes and its stored hash do not belong together")
         return False
 
     def _check_form(self, row: EntryRow, parts: Sequence[bytes]) -> None:
         try:
-            check_entry(Entry(row.type, *parts, subject=row.subject))
+            entry = Entry(
+                row.type,
+                *parts,
+                subject=row.subject,
+                recipient=row.recipient,
+                at=row.at,
+                retention=row.retention,
+                listed=bool(row.listed),
+            )
+            check_entry(entry)
         except Invalid as error:
             self._findings.add("entry-malformed", f"row of entry {row.number}", error.message)
         for letter, data in zip(LETTERS, parts, strict=True):
@@ -145,17 +171,18 @@ class RowCheck:
         self._findings.add("entry-wrong", where, message)
 
 
-def _has_types(row: EntryRow) -> bool:
+def _has_types(row: EntryRow, statement: object) -> bool:
     """Say whether the columns are what the schema says; SQLite itself does not insist."""
-    blobs: list[object] = [row.a, row.d, row.s, row.p, row.hashes, row.seal]
-    numbers: list[object] = [row.type, row.key_version]
+    blobs: list[object] = [row.a, row.salt_a, row.body, row.p, row.hashes]
+    numbers: list[object] = [row.type, row.retention, row.listed]
+    large: list[object] = [row.at, row.seal, row.key_version, statement]
     names: list[object] = [row.subject, row.entry_key]
     return (
         all(isinstance(value, bytes) for value in blobs)
-        and all(isinstance(value, int) and 0 <= value < 1 << 31 for value in numbers)
+        and all(isinstance(value, int) and 0 <= value < 256 for value in numbers)
+        and all(isinstance(value, int) and 0 <= value < 1 << 63 for value in large)
         and all(value is None or isinstance(value, bytes) for value in names)
-        and row.type <= 0xFF
         and len(row.hashes) == len(LETTERS) * HASH_SIZE
-        and len(row.a) >= SALT_SIZE
+        and len(row.salt_a) == SALT_SIZE
         and (row.subject is None or len(row.subject) == PSEUDONYM_SIZE)
     )

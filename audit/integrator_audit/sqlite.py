@@ -1,53 +1,39 @@
 """The embedded store: one SQLite file for one log, one transaction for one batch.
 
 - Write-ahead log, `synchronous=FULL`: when `commit` returns, the batch has reached the disk.
-- The unfinished tiles at the right edge are replaced as they fill; every other row is written once.
+- The unfinished tiles at the right edge are replaced as they fill, a day's earlier checkpoints give way to its later
+  ones; every other row is written once.
+- What is erased is overwritten (`secure_delete`), and the write-ahead log is emptied before `erase` returns.
+  LIMIT: a copying file system, a flash disk or a backup may still hold it; there the keys' destruction erases it.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
+from hashlib import sha256
 from pathlib import Path
+from typing import Final, TypeVar
 
-from integrator_audit.database import connect, is_new, translated
-from integrator_audit.errors import Refused, Tampered
-from integrator_audit.frontier import TileRow
-from integrator_audit.store import Batch, EntryRow, Head, Identity, SetAside, subject_seal
+from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
+from integrator_audit.errors import Invalid, Refused, Tampered
+from integrator_audit.halfyear import DAY_MS
+from integrator_audit.sqlitereading import APPLICATION_ID, FORMAT, SCHEMA, SqliteReading, check_format
+from integrator_audit.store import Batch, EntryRow, Erasure, Head, Identity, block_of, entry_seal, seal_of
 
-FORMAT = 1
-APPLICATION_ID = 0x64696C31  # "dil1"
-MAX_CACHED = 65_536
-INDEXED = 16
-"""Bytes of a commitment that are unique per log: enough that only a repeated one collides, and half the index."""
-
-SCHEMA = """
-CREATE TABLE identity (origin TEXT NOT NULL, vkey TEXT NOT NULL);
-CREATE TABLE entry (
-  idx INTEGER PRIMARY KEY, sid INTEGER, t INTEGER NOT NULL, a BLOB NOT NULL, d BLOB NOT NULL, s BLOB NOT NULL,
-  p BLOB NOT NULL, h BLOB NOT NULL, kv INTEGER NOT NULL, pk BLOB, seal BLOB NOT NULL);
-CREATE TABLE commitment (c BLOB PRIMARY KEY, idx INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE subject (sid INTEGER PRIMARY KEY, pseudonym BLOB NOT NULL UNIQUE, seal BLOB NOT NULL);
-CREATE TABLE by_subject (sid INTEGER NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (sid, idx)) WITHOUT ROWID;
-CREATE TABLE tile (level INTEGER NOT NULL, n INTEGER NOT NULL, width INTEGER NOT NULL, data BLOB NOT NULL,
-  PRIMARY KEY (level, n));
-CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, root BLOB NOT NULL, note BLOB NOT NULL, consumed BLOB NOT NULL);
-CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL,
-  PRIMARY KEY (topic, part)) WITHOUT ROWID;
-CREATE TABLE set_aside (topic TEXT NOT NULL, part INTEGER NOT NULL, position INTEGER NOT NULL, reason TEXT NOT NULL,
-  PRIMARY KEY (topic, part, position)) WITHOUT ROWID
-"""
+MAX_STATEMENTS: Final = 20_000
+MAX_PERSONS: Final = 32_768
+Key = TypeVar("Key", bytes, str)
+DRAWN: Final = 16
+"""Bytes of a batch's first salt that are unique per log: a repeated one means that randomness came again."""
 
 
-class SqliteStore:
+class SqliteStore(SqliteReading):
     """A `Store` in one file. Not safe to share between threads without a lock, which its owners hold."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Use `open` or `read_only` instead."""
-        self.connection = connection
-        # pseudonym → number of persons seen lately; holds only committed rows.
-        self._numbers: dict[bytes, int] = {}
+    # What follows holds committed rows only; each is bounded, and emptied when full.
+    _statements: dict[bytes, int]
+    _recipients: dict[str, int]
 
     @classmethod
     def open(cls, path: Path) -> SqliteStore:
@@ -56,191 +42,199 @@ class SqliteStore:
             connection = connect(path)
             connection.execute("PRAGMA wal_autocheckpoint=10000")
             connection.execute("PRAGMA cache_size=-200000")
-            store = cls(connection)
-            connection.execute("BEGIN IMMEDIATE")
-            with store._ending_transaction():
+            connection.execute("PRAGMA secure_delete=ON")
+            with transaction(connection):
                 if is_new(connection):
                     for statement in SCHEMA.split(";"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version={FORMAT}")
-        store._check_format()
+        check_format(connection)
+        store = cls(connection)
+        store._statements, store._recipients = {}, {}
         return store
 
-    @classmethod
-    def read_only(cls, path: Path) -> SqliteStore:
-        """Open another process's file for reading; raise `Unavailable` when it is absent."""
-        with translated("ledger"):
-            store = cls(connect(path, mode="ro"))
-        store._check_format()
-        return store
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
-
-    def create(self, identity: Identity, head: Head) -> None:
-        """Make a new log with its first, empty checkpoint."""
-        with translated("ledger"):
-            self.connection.execute("BEGIN IMMEDIATE")
-            with self._ending_transaction():
-                self.connection.execute("INSERT INTO identity VALUES (?, ?)", (identity.origin, identity.vkey))
-                self._write_head(head)
+    def create(self, identity: Identity, head: Head, positions: Mapping[tuple[str, int], int]) -> None:
+        """Make a new log with its first, empty checkpoint and the positions where its sources begin."""
+        with translated("ledger"), transaction(self.connection):
+            row = (identity.origin, identity.vkey, identity.kind)
+            self.connection.execute("INSERT INTO identity VALUES (?, ?, ?)", row)
+            self._write_positions(positions)
+            self._write_head(head)
 
     def commit(self, batch: Batch) -> None:
         """Make a batch durable, whole or not at all; raise `Refused` when somebody else has extended the log."""
-        execute, executemany = self.connection.execute, self.connection.executemany
+        statements: dict[bytes, int] = {}
+        recipients: dict[str, int] = {}
+        with translated("ledger"), transaction(self.connection):
+            self._check_extends(batch.previous_size)
+            if batch.entries:
+                statements = self._statement_numbers({row.a for row in batch.entries})
+                recipients = self._recipient_numbers({row.recipient for row in batch.entries if row.recipient})
+                self._write_entries(batch.entries, statements, recipients)
+                self._write_indexes(batch.entries, recipients)
+                self._write_identities(batch.entries, batch.identities)
+                self._write_draw(batch.entries)
+            self.connection.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?, ?)", batch.tiles)
+            self._write_positions(batch.positions)
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO set_aside VALUES (?, ?, ?, ?, ?)",
+                [(*row, seal_of(*row)) for row in map(astuple, batch.set_aside)],
+            )
+            self._write_head(batch.head)
+        _remember(self._statements, statements)
+        _remember(self._recipients, recipients)
+
+    def publish(self, size: int, note: bytes) -> None:
+        """Keep a published note with its cosignatures; a later call for the same size replaces it."""
+        with translated("ledger"), transaction(self.connection):
+            self.connection.execute("INSERT OR REPLACE INTO published VALUES (?, ?)", (size, note))
+
+    def close_log(self) -> None:
+        """Close the log for good."""
+        with translated("ledger"), transaction(self.connection):
+            self.connection.execute("INSERT OR IGNORE INTO closing SELECT max(size) FROM checkpoint")
+
+    def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Erase bodies, moments, persons and index rows of entries in one transaction; hashes and grounds stay."""
         with translated("ledger"):
-            execute("BEGIN IMMEDIATE")
-            with self._ending_transaction():
-                (size,) = execute("SELECT max(size) FROM checkpoint").fetchone()
-                if size != batch.previous_size:
-                    message = f"another writer brought the log to size {size}; a log has one writer"
-                    raise Refused("ledger-other-writer", message)
-                numbers = self._subject_numbers(sorted({row.subject for row in batch.entries if row.subject}))
-                executemany(
-                    "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        (
-                            row.number,
-                            None if row.subject is None else numbers[row.subject],
-                            *row[2:8],
-                            row.key_version,
-                            row.entry_key,
-                            row.seal,
-                        )
-                        for row in batch.entries
-                    ],
-                )
-                # Rows of the two indexes in key order: neighbouring pages are touched once.
-                executemany(
-                    "INSERT INTO commitment VALUES (?, ?)",
-                    sorted((row.commitment[:INDEXED], row.number) for row in batch.entries),
-                )
-                executemany(
-                    "INSERT INTO by_subject VALUES (?, ?)",
-                    sorted((numbers[row.subject], row.number) for row in batch.entries if row.subject),
-                )
-                executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?, ?)", batch.tiles)
-                executemany(
-                    "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
-                    [(topic, partition, position) for (topic, partition), position in batch.positions.items()],
-                )
-                executemany(
-                    "INSERT OR IGNORE INTO set_aside VALUES (?, ?, ?, ?)",
-                    [(item.topic, item.partition, item.position, item.reason) for item in batch.set_aside],
-                )
-                self._write_head(batch.head)
-        if len(self._numbers) + len(numbers) > MAX_CACHED:
-            self._numbers.clear()
-        self._numbers.update(numbers)
+            with transaction(self.connection):
+                for erasure in erasures:
+                    self._erase(erasure)
+            empty_wal(self.connection)
 
-    def identity(self) -> Identity | None:
-        """Return which log this is, or None when the file is new."""
-        with translated("ledger"):
-            row = self.connection.execute("SELECT origin, vkey FROM identity").fetchone()
-        return None if row is None else Identity(*row)
-
-    def head(self) -> Head | None:
-        """Return the newest checkpoint, or None when the file is new."""
-        with translated("ledger"):
-            row = self.connection.execute(
-                "SELECT size, root, note, consumed FROM checkpoint ORDER BY size DESC LIMIT 1"
-            ).fetchone()
-        return None if row is None else Head(*row)
-
-    def tile(self, level: int, index: int) -> TileRow | None:
-        """Return a tile as wide as it is now."""
-        with translated("ledger"):
-            row = self.connection.execute(
-                "SELECT level, n, width, data FROM tile WHERE level = ? AND n = ?", (level, index)
-            ).fetchone()
-        return None if row is None else TileRow(*row)
-
-    def entry(self, index: int) -> EntryRow | None:
-        """Return one entry; its commitment is computed by who checks it and is empty here."""
-        with translated("ledger"):
-            row = self.connection.execute(
-                "SELECT idx, pseudonym, t, a, d, s, p, h, x'', kv, pk, entry.seal"
-                " FROM entry LEFT JOIN subject USING (sid) WHERE idx = ?",
-                (index,),
-            ).fetchone()
-        return None if row is None else EntryRow(*row)
-
-    def indices_of(self, subject: bytes, before: int, limit: int) -> list[int]:
-        """Return at most `limit` indices of a person's entries below `before`, newest first."""
-        with translated("ledger"):
-            rows = self.connection.execute(
-                "SELECT idx FROM by_subject WHERE sid = (SELECT sid FROM subject WHERE pseudonym = ?) AND idx < ?"
-                " ORDER BY idx DESC LIMIT ?",
-                (subject, before, limit),
-            ).fetchall()
-        return [row[0] for row in rows]
-
-    def positions(self) -> dict[tuple[str, int], int]:
-        """Return the next position to read by (topic, partition)."""
-        with translated("ledger"):
-            rows = self.connection.execute("SELECT topic, part, next FROM position").fetchall()
-        return {(topic, partition): position for topic, partition, position in rows}
-
-    def set_asides(self) -> list[SetAside]:
-        """Return the records that were set aside."""
-        with translated("ledger"):
-            rows = self.connection.execute("SELECT topic, part, position, reason FROM set_aside").fetchall()
-        return [SetAside(*row) for row in rows]
-
-    @contextmanager
-    def snapshot(self) -> Generator[None]:
-        """Hold one moment of the log."""
-        with translated("ledger"):
-            self.connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self.connection.rollback()
-
-    @contextmanager
-    def _ending_transaction(self) -> Generator[None]:
-        """Commit at the end; on an exception roll back, where there still is something to roll back."""
-        try:
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.rollback()
-            raise
-
-    def _write_head(self, head: Head) -> None:
-        # Size is the key: there are never two roots for one size. The same size comes again only when a batch moved
-        # positions and had no entries; then root and note stay as they are.
-        self.connection.execute(
-            "INSERT INTO checkpoint VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (size) DO UPDATE SET consumed = excluded.consumed WHERE root = excluded.root",
-            (head.size, head.root, head.note, head.consumed),
+    def _erase(self, erasure: Erasure) -> None:
+        execute = self.connection.execute
+        row = self.entry(erasure.number)
+        if row is None:
+            raise Invalid("no-such-entry", f"there is no entry {erasure.number} to erase")
+        if row.is_erased:
+            return
+        execute("INSERT INTO erased VALUES (?, ?)", erasure)
+        bare = row._replace(subject=None, at=0, body=b"", p=b"", entry_key=None, key_version=1)
+        execute(
+            "UPDATE entry SET subject = NULL, at = 0, body = x'', p = x'', pk = NULL, kv = 1, seal = ? WHERE idx = ?",
+            (entry_seal(bare), erasure.number),
+        )
+        place = (block_of(erasure.number), row.subject)
+        execute("DELETE FROM by_subject WHERE block = ? AND subject = ? AND idx = ?", (*place, erasure.number))
+        # The identity goes with the person's last entry in its block; another block may have its own copy.
+        execute(
+            "DELETE FROM person WHERE block = ? AND subject = ?"
+            " AND NOT EXISTS (SELECT 1 FROM by_subject b WHERE b.block = person.block AND b.subject = person.subject)",
+            place,
         )
 
-    def _subject_numbers(self, subjects: Sequence[bytes]) -> dict[bytes, int]:
-        """Return the number of each person, inside the running transaction making those that are new."""
-        known = self._numbers
-        numbers = {subject: known[subject] for subject in subjects if subject in known}
-        unknown = [subject for subject in subjects if subject not in numbers]
-        for start in range(0, len(unknown), 500):
-            chunk = unknown[start : start + 500]
-            marks = ",".join("?" * len(chunk))
-            query = f"SELECT pseudonym, sid FROM subject WHERE pseudonym IN ({marks})"  # noqa: S608  only marks
-            numbers.update(self.connection.execute(query, chunk).fetchall())
-        new = [subject for subject in unknown if subject not in numbers]
-        if new:
-            (last,) = self.connection.execute("SELECT coalesce(max(sid), 0) FROM subject").fetchone()
-            rows = [(number, subject, subject_seal(number, subject)) for number, subject in enumerate(new, last + 1)]
-            self.connection.executemany("INSERT INTO subject VALUES (?, ?, ?)", rows)
-            numbers.update({subject: number for number, subject, _ in rows})
+    def _check_extends(self, previous_size: int) -> None:
+        (size,) = self.connection.execute("SELECT max(size) FROM checkpoint").fetchone()
+        if size != previous_size:
+            message = f"another writer brought the log to size {size}; a log has one writer"
+            raise Refused("ledger-other-writer", message)
+        if self.is_closed():
+            raise Refused("ledger-closed", f"the log was closed at size {size}; append to the next half-year's")
+
+    def _write_entries(
+        self, rows: Sequence[EntryRow], statements: Mapping[bytes, int], recipients: Mapping[str, int]
+    ) -> None:
+        self.connection.executemany(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    row.number,
+                    row.subject,
+                    recipients.get(row.recipient),
+                    statements[row.a],
+                    row.type,
+                    row.at,
+                    row.retention,
+                    row.listed,
+                    row.salt_a,
+                    row.hashes,
+                    row.body,
+                    row.p,
+                    row.key_version,
+                    row.entry_key,
+                    row.seal,
+                )
+                for row in rows
+            ],
+        )
+
+    def _write_indexes(self, rows: Sequence[EntryRow], recipients: Mapping[str, int]) -> None:
+        # In key order: neighbouring pages are touched once.
+        self.connection.executemany(
+            "INSERT INTO by_subject VALUES (?, ?, ?)",
+            sorted((block_of(row.number), row.subject, row.number) for row in rows if row.subject and row.listed),
+        )
+        self.connection.executemany(
+            "INSERT INTO by_recipient VALUES (?, ?, ?)",
+            sorted((block_of(row.number), recipients[row.recipient], row.number) for row in rows if row.recipient),
+        )
+        unlisted = [(row.number,) for row in rows if not row.listed]
+        self.connection.executemany("INSERT INTO unlisted VALUES (?)", unlisted)
+
+    def _write_identities(self, rows: Sequence[EntryRow], identities: Mapping[bytes, bytes]) -> None:
+        """Keep each person's identity once in a block: neighbouring pages again, and a few copies of few bytes."""
+        if identities:
+            places = {(block_of(row.number), row.subject) for row in rows if row.subject and row.listed}
+            known = [(block, person, identities[person]) for block, person in sorted(places) if person in identities]
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO person VALUES (?, ?, ?, ?)", [(*row, seal_of(*row)) for row in known]
+            )
+
+    def _write_draw(self, rows: Sequence[EntryRow]) -> None:
+        draw = (rows[0].number, len(rows), rows[0].salt_a[:DRAWN])
+        self.connection.execute("INSERT INTO draw VALUES (?, ?, ?)", draw)
+
+    def _write_positions(self, positions: Mapping[tuple[str, int], int]) -> None:
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
+            [(topic, partition, position) for (topic, partition), position in positions.items()],
+        )
+
+    def _write_head(self, head: Head) -> None:
+        """Write the newest checkpoint; the former newest gives way unless it is the last one of an earlier day."""
+        former = self.head()
+        if former is not None and former.size == head.size and (former.root, former.note) != (head.root, head.note):
+            raise Tampered("ledger-repeated", f"there is another checkpoint of size {head.size} already")
+        if former is not None and former.at // DAY_MS == head.at // DAY_MS:
+            where = (former.size, former.at)
+            self.connection.execute("DELETE FROM checkpoint WHERE size = ? AND at = ?", where)
+        row = (head.size, head.at, head.root, head.note, head.consumed)
+        self.connection.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)", (*row, seal_of(*row)))
+
+    def _statement_numbers(self, statements: Iterable[bytes]) -> dict[bytes, int]:
+        """Return the number of each part A, inside the running transaction making those that are new."""
+        numbers: dict[bytes, int] = {}
+        execute = self.connection.execute
+        for statement in sorted(statements):
+            number = self._statements.get(statement)
+            if number is None:
+                digest = sha256(statement).digest()
+                row = execute("SELECT aid FROM statement WHERE digest = ?", (digest,)).fetchone()
+                if row is None:
+                    number = execute("INSERT INTO statement VALUES (NULL, ?, ?)", (digest, statement)).lastrowid
+                else:
+                    number = row[0]
+            assert number is not None, "an insertion gives a number"  # noqa: S101
+            numbers[statement] = number
         return numbers
 
-    def _check_format(self) -> None:
-        with translated("ledger"):
-            (application,) = self.connection.execute("PRAGMA application_id").fetchone()
-            (version,) = self.connection.execute("PRAGMA user_version").fetchone()
-        if application != APPLICATION_ID or version != FORMAT:
-            message = "the file is not a ledger that this version reads"
-            raise (Tampered if application == APPLICATION_ID else Refused)("ledger-format", message)
+    def _recipient_numbers(self, names: Iterable[str]) -> dict[str, int]:
+        numbers: dict[str, int] = {}
+        execute = self.connection.execute
+        for name in sorted(names):
+            number = self._recipients.get(name)
+            if number is None:
+                row = execute("SELECT rid FROM recipient WHERE name = ?", (name,)).fetchone()
+                (number,) = row or execute("SELECT coalesce(max(rid), 0) + 1 FROM recipient").fetchone()
+                if row is None:
+                    execute("INSERT INTO recipient VALUES (?, ?, ?)", (number, name, seal_of(number, name)))
+            numbers[name] = number
+        return numbers
+
+
+def _remember(cache: dict[Key, int], found: Mapping[Key, int]) -> None:
+    if len(cache) + len(found) > MAX_STATEMENTS:
+        cache.clear()
+    cache.update(found)

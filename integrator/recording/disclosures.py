@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ from integrator.domain.disclosure import SUBJECT
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position, Pseudonym, split_stream
 from integrator.domain.projection import delivered_fields, paths
-from integrator.domain.purpose import Retention
+from integrator.domain.purpose import Purpose, Retention
 from integrator.encoding import parse_schema, record_type
 from integrator.recording.sequencer import LogRecord, Statement
 from integrator_audit import Entry, part
@@ -40,6 +40,7 @@ PERSON: Final = "dienstenintegrator/subject/v1"
 ACTOR: Final = "dienstenintegrator/actor/v1"
 
 _NOBODY = b""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_STATEMENTS = 20_000
 
 
@@ -116,6 +117,11 @@ def instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def milliseconds(at: datetime) -> int:
+    """Return a moment in milliseconds since 1970, exactly."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
 class DisclosureRecorder:
     """Makes entries of disclosure records; owned by one sequencer.
 
@@ -143,6 +149,7 @@ class DisclosureRecorder:
         exact, mediated = _delivery(disclosure), b""
         if any(person.mediated for person in disclosure.subjects):
             mediated = _delivery(disclosure, authorisation)
+        retention, at = _purpose(authorisation, knowledge).retention, milliseconds(disclosure.at)
         return [
             Entry(
                 type=DISCLOSURE,
@@ -151,6 +158,10 @@ class DisclosureRecorder:
                 s=_subject(person, disclosure.at),
                 p=_NOBODY,
                 subject=person.pseudonym,
+                recipient=authorisation.agency,
+                at=at,
+                retention=retention,
+                identity=person.identity,
             )
             for person in disclosure.subjects
         ]
@@ -167,12 +178,8 @@ class DisclosureRecorder:
         if made is None:
             if len(self._accountability) >= _MOST_STATEMENTS:
                 self._accountability.clear()
-            purpose = knowledge.purposes.get((authorisation.purpose, authorisation.purpose_version))
-            if purpose is None:
-                raise Invalid("unknown-purpose", "The directory has no such version of the authorisation's purpose.")
-            made = accountability(
-                authorisation, contract, person.role, day=day, retention=purpose.retention, instead=instead
-            )
+            retention = _purpose(authorisation, knowledge).retention
+            made = accountability(authorisation, contract, person.role, day=day, retention=retention, instead=instead)
             self._accountability[key] = made
         return made
 
@@ -182,6 +189,13 @@ def _authorisation(disclosure: Disclosure, knowledge: Knowledge) -> Authorisatio
     if found is None:
         raise Invalid("unknown-authorisation", "The directory has no such version of the authorisation.")
     return found
+
+
+def _purpose(authorisation: Authorisation, knowledge: Knowledge) -> Purpose:
+    purpose = knowledge.purposes.get((authorisation.purpose, authorisation.purpose_version))
+    if purpose is None:
+        raise Invalid("unknown-purpose", "The directory has no such version of the authorisation's purpose.")
+    return purpose
 
 
 def _class(authorisation: Authorisation, knowledge: Knowledge) -> str:

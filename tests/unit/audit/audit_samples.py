@@ -13,6 +13,8 @@ from integrator_audit import Entry, Ledger, LedgerReader, Signer, Vault, part
 
 ORIGIN = "demo.integrator.example/ledger/demo/s0-2026h2"
 GENERATION_KEY = bytes(range(32))
+AT = 1_795_520_805_123
+RECIPIENTS = ("svb", "groeifonds", "gemeente-1")
 PEOPLE = [sha256(b"person %d" % number).digest() for number in range(12)]
 
 
@@ -25,6 +27,8 @@ def entry(number: int, *, subject: bytes | None = None, actor: str = "") -> Entr
         s=part("sample.s/v1", {"role": "subject", "number": number}),
         p=part("sample.p/v1", {"actor": actor}) if actor else b"",
         subject=PEOPLE[number % len(PEOPLE)] if subject is None else subject,
+        recipient=RECIPIENTS[number % len(RECIPIENTS)],
+        at=AT + number,
     )
 
 

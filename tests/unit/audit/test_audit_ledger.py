@@ -26,6 +26,7 @@ from integrator_audit import (
     verify_opening,
 )
 from integrator_audit.fsck import fsck
+from integrator_audit.keystore import key_class
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.sqlite import SqliteStore
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, fill, institution_entry, signer
@@ -275,7 +276,7 @@ def test_a_kill_between_the_vaults_commit_and_the_ledgers_leaves_keys_and_no_ent
     done = subprocess.run(script, capture_output=True, text=True, env=dict(os.environ), check=False)
     assert done.returncode == -9, done.stderr
     vault = place.vault()
-    assert vault.person(PEOPLE[3]) is not None, "the vault had committed"
+    assert vault.person(PEOPLE[3], key_class(53, 20)) is not None, "the vault had committed"
     ledger = place.ledger()
     assert ledger.size == 1
     ledger.append([entry(2, actor="official 7"), entry(3)])
@@ -304,9 +305,9 @@ def test_salts_of_encrypted_parts_stand_in_no_column(place: Place) -> None:
 
 def test_a_body_does_not_open_in_another_place(log: Place) -> None:
     connection = sqlite3.connect(log.ledger_file)
-    rows = connection.execute("SELECT idx FROM entry WHERE sid = 1 ORDER BY idx LIMIT 2").fetchall()
+    rows = connection.execute("SELECT idx FROM entry WHERE subject = ? AND p = x'' LIMIT 2", (PEOPLE[1],)).fetchall()
     (first,), (second,) = rows
-    connection.execute("UPDATE entry SET s = (SELECT s FROM entry WHERE idx = ?) WHERE idx = ?", (first, second))
+    connection.execute("UPDATE entry SET body = (SELECT body FROM entry WHERE idx = ?) WHERE idx = ?", (first, second))
     connection.commit()
     connection.close()
     with pytest.raises(Tampered, match=f"part S of entry {second}"):

@@ -6,6 +6,7 @@ import pytest
 
 from integrator_audit import Invalid, LedgerReader, Refused, Signer, Tampered, Unavailable, verify_opening
 from integrator_audit.merkle import leaf_hash
+from integrator_audit.sqlitereading import SqliteReading
 from integrator_audit.tiles import frame_entries, split_bundle
 from tests.unit.audit.audit_samples import ORIGIN, PEOPLE, Place, entry, fill, signer
 
@@ -107,12 +108,19 @@ def test_a_missing_tile_is_noticed_and_not_served_as_absent(log: Place) -> None:
         log.reader().resource("tile/0/001")
 
 
-@pytest.mark.parametrize(("column", "part"), [("a", "A"), ("d", "D"), ("s", "S"), ("p", "P"), ("h", "A")])
+@pytest.mark.parametrize(("column", "part"), [("salt", "A"), ("body", "DS"), ("p", "P"), ("h", "A")])
 def test_a_flipped_byte_in_a_row_is_named_when_it_is_opened(log: Place, column: str, part: str) -> None:
-    log.damage(f"UPDATE entry SET {column} = flip({column}, 20) WHERE idx = 400")
-    with pytest.raises(Tampered, match=f"part {part} of entry 400"):
-        log.reader().opening(400, "ADSP")
-    assert log.reader().opening(401, "ADSP")["index"] == 401
+    index = next(at for at in range(400, 500) if sealed_actor(log, at))
+    log.damage(f"UPDATE entry SET {column} = flip({column}, 20) WHERE idx = ?", index)
+    with pytest.raises(Tampered, match=f"part {part} of entry {index} "):
+        log.reader().opening(index, "ADSP")
+    assert log.reader().opening(index + 1, "ADSP")["index"] == index + 1
+
+
+def sealed_actor(log: Place, index: int) -> bytes:
+    row = SqliteReading.read_only(log.ledger_file).entry(index)
+    assert row is not None
+    return row.p
 
 
 def test_a_flipped_byte_in_a_tile_breaks_the_proofs_that_need_it_and_the_verifier_says_so(log: Place) -> None:

@@ -38,12 +38,18 @@ def test_logs_around_the_width_of_a_tile_hold(place: Place, size: int) -> None:
 
 ROW = "row of entry 300"
 DAMAGES: dict[str, tuple[str, set[tuple[str, str]]]] = {
-    "A": ("UPDATE entry SET a = flip(a, 50) WHERE idx = 300", {("entry-wrong", f"{ROW}, part A")}),
-    "salt of A": ("UPDATE entry SET a = flip(a, 0) WHERE idx = 300", {("entry-wrong", f"{ROW}, part A")}),
-    "D": ("UPDATE entry SET d = flip(d, 20) WHERE idx = 300", {("entry-wrong", f"{ROW}, part D")}),
-    "nonce of S": ("UPDATE entry SET s = flip(s, 0) WHERE idx = 300", {("entry-wrong", f"{ROW}, part S")}),
-    "P": ("UPDATE entry SET p = flip(p, 20) WHERE idx = 300", {("entry-wrong", f"{ROW}, part P")}),
-    "seal": ("UPDATE entry SET seal = flip(seal, 1) WHERE idx = 300", {("entry-wrong", ROW)}),
+    "statement": (
+        "UPDATE statement SET bytes = flip(bytes, 50) WHERE aid = (SELECT aid FROM entry WHERE idx = 300)",
+        {("statement-wrong", "row of statement %AID")},
+    ),
+    "salt of A": ("UPDATE entry SET salt = flip(salt, 0) WHERE idx = 300", {("entry-wrong", f"{ROW}, part A")}),
+    "body": ("UPDATE entry SET body = flip(body, 20) WHERE idx = 300", {("entry-wrong", f"{ROW}, part D and S")}),
+    "nonce of a body": (
+        "UPDATE entry SET body = flip(body, 0) WHERE idx = 300",
+        {("entry-wrong", f"{ROW}, part D and S")},
+    ),
+    "P": ("UPDATE entry SET p = flip(p, 20) WHERE idx = %P", {("entry-wrong", "row of entry %P, part P")}),
+    "seal": ("UPDATE entry SET seal = seal + 1 WHERE idx = 300", {("entry-wrong", ROW)}),
     "hash": (
         "UPDATE entry SET h = flip(h, 70) WHERE idx = 300",
         {("entry-wrong", ROW), ("entry-wrong", f"{ROW}, part S")},
@@ -52,18 +58,27 @@ DAMAGES: dict[str, tuple[str, set[tuple[str, str]]]] = {
         "UPDATE entry SET t = 2 WHERE idx = 300",
         {("entry-wrong", ROW), ("entry-malformed", ROW)},
     ),
-    "a column of another type": ("UPDATE entry SET d = 'text' WHERE idx = 300", {("entry-wrong", ROW)}),
-    "key version": (
-        "UPDATE entry SET kv = 2 WHERE idx = 300",
-        {("entry-wrong", f"{ROW}, part {letter}") for letter in "DSP"},
-    ),
+    "a column of another type": ("UPDATE entry SET body = 'text' WHERE idx = 300", {("entry-wrong", ROW)}),
+    "key version": ("UPDATE entry SET kv = 2 WHERE idx = %NP", {("entry-wrong", "row of entry %NP, part D and S")}),
     "key of an actor": (
         "UPDATE entry SET pk = flip(pk, 3) WHERE idx = %P",
         {("entry-wrong", "row of entry %P, part P")},
     ),
     "missing entry": (
         "DELETE FROM entry WHERE idx = 300",
-        {("entry-wrong", ROW), ("index-wrong", "%SUBJECT"), ("index-wrong", "rows of commitment")},
+        {
+            ("entry-wrong", ROW),
+            ("index-wrong", "by_subject row (0, 300) belongs to no entry"),
+            ("index-wrong", "by_recipient row (0, 300) belongs to no entry"),
+        },
+    ),
+    "person of an entry": (
+        "UPDATE entry SET subject = flip(subject, 3) WHERE idx = %NP",
+        {
+            ("entry-wrong", "row of entry %NP, part D and S"),
+            ("index-wrong", "by_subject row (0, %NP) belongs to no entry"),
+            ("index-wrong", "by_subject lacks (0, %NP)"),
+        },
     ),
     "tile": ("UPDATE tile SET data = flip(data, 40) WHERE level = 0 AND n = 1", {("tile-wrong", "tile/0/001")}),
     "last tile": (
@@ -99,24 +114,19 @@ DAMAGES: dict[str, tuple[str, set[tuple[str, str]]]] = {
     ),
     "missing bundle": ("DELETE FROM tile WHERE level = -1 AND n = 0", {("bundle-missing", "tile/entries/000")}),
     "root of a checkpoint": (
-        "UPDATE checkpoint SET root = flip(root, 3) WHERE size = 157",
-        {("checkpoint-wrong", "row of checkpoint 157")},
+        "UPDATE checkpoint SET root = flip(root, 3) WHERE size = 0",
+        {("checkpoint-wrong", "row of checkpoint 0")},
     ),
     "note of a checkpoint": (
         "UPDATE checkpoint SET note = flip(note, 3) WHERE size = 785",
         {("checkpoint-wrong", "row of checkpoint 785")},
     ),
-    "pseudonym": (
-        "UPDATE subject SET pseudonym = flip(pseudonym, 3) WHERE sid = 1",
-        {("subject-wrong", "row of subject 1")},
-    ),
     "index by person": (
         "UPDATE by_subject SET idx = 9999 WHERE idx = 300",
-        {("index-wrong", "%SUBJECT 9999"), ("index-wrong", "%LACKS")},
-    ),
-    "index of commitments": (
-        "UPDATE commitment SET c = flip(c, 1) WHERE idx = 300",
-        {("index-wrong", "commitment of entry 300")},
+        {
+            ("index-wrong", "by_subject row (0, 9999) belongs to no entry"),
+            ("index-wrong", "by_subject lacks (0, 300)"),
+        },
     ),
     "position": ("UPDATE position SET next = next + 1", {("positions-wrong", "rows of position")}),
     "origin": ("UPDATE identity SET origin = flip(origin, 1)", {("identity", "row of identity")}),
@@ -129,13 +139,9 @@ def test_one_flipped_byte_is_found_and_nothing_else_is_blamed(log: Place, damage
     statement, expected = DAMAGES[damage]
     with sqlite3.connect(log.ledger_file) as connection:
         (actor,) = connection.execute("SELECT min(idx) FROM entry WHERE pk IS NOT NULL").fetchone()
-        (subject,) = connection.execute("SELECT sid FROM entry WHERE idx = 300").fetchone()
-    fills = {
-        "%P": str(actor),
-        "%SUBJECT 9999": f"by_subject row ({subject}, 9999) belongs to no entry",
-        "%SUBJECT": f"by_subject row ({subject}, 300) belongs to no entry",
-        "%LACKS": f"by_subject lacks ({subject}, 300)",
-    }
+        (nobody,) = connection.execute("SELECT min(idx) FROM entry WHERE pk IS NULL").fetchone()
+        (statement_number,) = connection.execute("SELECT aid FROM entry WHERE idx = 300").fetchone()
+    fills = {"%P": str(actor), "%NP": str(nobody), "%AID": str(statement_number)}
     for mark, text in fills.items():
         statement = statement.replace(mark, text)
         expected = {(code, where.replace(mark, text)) for code, where in expected}

@@ -254,10 +254,11 @@ async def test_a_changed_row_of_the_database_is_said_by_the_endpoint_and_never_s
 ) -> None:
     entry = (await read(openings))[0].index
     with sqlite3.connect(tmp_path / "s0-2026h2.sqlite") as database:
-        row = database.execute("SELECT a FROM entry WHERE idx = ?", (entry,)).fetchone()
-        changed = row[0].replace(b"groeifonds", b"geenfondsX", 1)
-        assert changed != row[0]
-        database.execute("UPDATE entry SET a = ? WHERE idx = ?", (changed, entry))
+        query = "SELECT aid, bytes FROM statement JOIN entry USING (aid) WHERE idx = ?"
+        number, told = database.execute(query, (entry,)).fetchone()
+        changed = told.replace(b"groeifonds", b"geenfondsX", 1)
+        assert changed != told
+        database.execute("UPDATE statement SET bytes = ? WHERE aid = ?", (changed, number))
     database.close()
     with pytest.raises(Tampered, match=f"entry {entry} of {world.ORIGIN}"):
         await read(openings)

@@ -109,7 +109,9 @@ async def test_a_crash_at_a_commit_neither_loses_nor_doubles_whether_it_was_dura
 async def test_a_cancelled_sequencer_leaves_whole_batches(tmp_path: Path) -> None:
     source = world.JudgingSource(records(40), largest=1)
     with world.ledger_at(tmp_path) as ledger:
-        running = asyncio.create_task(fill(source, ledger))
+        known = world.StillDirectory(world.knowledge())
+        sequencer = Sequencer("s0-2026h2", source, ledger, DisclosureRecorder(), known)
+        running = asyncio.create_task(sequencer.run(asyncio.Event()))
         await world.until(lambda: ledger.size >= 3 * 5)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -1,0 +1,183 @@
+"""The port of the store of keys that make entries erasable, and what every such store does with bytes.
+
+- A key is random, made when it is first needed, and stored only wrapped by the key of a generation. To destroy it is
+  to erase what it encrypted, wherever copies of that lie.
+- A key class is one log's half-year and one length of retention, u32 `period × 256 + years`: all keys of a class come
+  to their end together, and a person's key of one class says nothing about another.
+- What is encrypted: AES-256-GCM, random 12-byte nonce, additional data `origin ‖ u64 index ‖ u8 part ‖ u32 key
+  version`, so that a body cannot be moved to another entry, part or log.
+- What is wrapped: the same, additional data `"dienstenintegrator/vault/v2" 0x00 ‖ u32 generation ‖ kind 0x00 ‖ name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from integrator_audit.errors import Refused, Tampered
+from integrator_audit.findings import Progress, no_progress
+from integrator_audit.generationkeys import GenerationKeys
+
+KEY_VERSION: Final = 1
+"""Version of a person's first key in a class, and what stands for an entry without a person."""
+KEY_SIZE: Final = 32
+NONCE_SIZE: Final = 12
+TAG_SIZE: Final = 16
+KEY_ID_SIZE: Final = 16
+
+PERSON, ENTRY, LABEL, PROBE = b"person", b"entry", b"label", b"probe"
+"""Kinds of what is wrapped; a probe tells whether a generation key is the right one."""
+
+PersonClass = tuple[bytes, int]
+"""A 32-byte pseudonym and a key class."""
+
+
+class PersonKey(NamedTuple):
+    """A person's key of one class, and its version."""
+
+    version: int
+    cipher: AESGCM
+
+
+class EntryKey(NamedTuple):
+    """The key of one entry and the 16 bytes by which the entry's row names it."""
+
+    id: bytes
+    cipher: AESGCM
+
+
+class KeyStore(Protocol):
+    """Keys by person and class, by entry, and label keys by person and period. Safe to share between threads.
+
+    What was destroyed is not found any more, also by another process that had read it before.
+    """
+
+    def people(self, wanted: Iterable[PersonClass]) -> dict[PersonClass, PersonKey]:
+        """Return the newest key of each, making those that are not there. When this returns, all are durable."""
+        ...
+
+    def person(self, pseudonym: bytes, key_class: int, version: int = KEY_VERSION) -> AESGCM | None:
+        """Return a person's key, or None when it was never made or is destroyed."""
+        ...
+
+    def entry_keys(self, count: int) -> list[EntryKey]:
+        """Make `count` keys for entries. When this returns, all are durable."""
+        ...
+
+    def entry_key(self, key_id: bytes) -> AESGCM | None:
+        """Return an entry's key, or None when it is destroyed."""
+        ...
+
+    def labels(self, pseudonyms: Iterable[bytes], period: int) -> dict[bytes, bytes]:
+        """Return the kept label key (y) of those of these persons for whom there is one in this period."""
+        ...
+
+    def keep_labels(self, labels: Mapping[bytes, bytes], period: int) -> None:
+        """Keep label keys by pseudonym; what is kept already stays. When this returns, all are durable."""
+        ...
+
+    def destroy(
+        self,
+        *,
+        people: Iterable[PersonClass] = (),
+        entries: Iterable[bytes] = (),
+        labels: Iterable[tuple[bytes, int]] = (),
+    ) -> None:
+        """Destroy keys in all versions, at once; labels by (pseudonym, period). What is not there is passed over."""
+        ...
+
+    def destroy_class(self, key_class: int) -> int:
+        """Destroy the keys of everybody in a class; return how many there were."""
+        ...
+
+    def destroy_labels(self, period: int) -> int:
+        """Destroy the label keys of everybody in a period; return how many there were."""
+        ...
+
+    def rewrap(self, progress: Progress = no_progress) -> int:
+        """Bring every key to a new generation, and return its number; the former ones are not destroyed.
+
+        After a crash in the middle, the next call goes on where it stopped. Raises `Refused` where generation keys
+        cannot be made.
+        """
+        ...
+
+    def retire(self) -> list[int]:
+        """Destroy the generations before the newest, and return their numbers.
+
+        Raises `Refused` (`vault-generation-used`) while something is still wrapped by one of them.
+        """
+        ...
+
+
+def key_class(period: int, retention: int) -> int:
+    """Return the class of keys of a log's `period` whose entries are kept `retention` years (1 to 255)."""
+    return period * 256 + retention
+
+
+def associated_data(origin: str, index: int, part: str, key_version: int) -> bytes:
+    """Return the additional data under which body (`B`) or actor (`P`) of one entry is encrypted."""
+    return origin.encode() + index.to_bytes(8, "big") + part.encode() + key_version.to_bytes(4, "big")
+
+
+def person_name(pseudonym: bytes, wanted_class: int, version: int) -> bytes:
+    """Return the name under which a person's key is wrapped: pseudonym ‖ u32 class ‖ u32 version."""
+    return pseudonym + wanted_class.to_bytes(4, "big") + version.to_bytes(4, "big")
+
+
+def label_name(pseudonym: bytes, period: int) -> bytes:
+    """Return the name under which a label key is wrapped: pseudonym ‖ u32 period."""
+    return pseudonym + period.to_bytes(4, "big")
+
+
+class Wrapping:
+    """Wraps and unwraps under generation keys, which it fetches when they are first needed."""
+
+    def __init__(self, keys: GenerationKeys) -> None:
+        self.keys = keys
+        self._ciphers: dict[int, AESGCM] = {}
+
+    def wrap(self, generation: int, kind: bytes, name: bytes, content: bytes, *, nonce: bytes) -> bytes:
+        """Return nonce ‖ ciphertext."""
+        return nonce + self._cipher(generation).encrypt(nonce, content, _wrapping_data(generation, kind, name))
+
+    def unwrap(self, generation: int, kind: bytes, name: bytes, wrapped: bytes) -> bytes:
+        """Return what was wrapped; raise `Tampered` (`vault-key`) when it is not what was wrapped under this name."""
+        data = _wrapping_data(generation, kind, name)
+        try:
+            return self._cipher(generation).decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], data)
+        except (InvalidTag, ValueError, TypeError) as error:
+            raise Tampered("vault-key", "a wrapped key in the vault was changed; restore it from a backup") from error
+
+    def probe(self, generation: int, *, nonce: bytes) -> bytes:
+        """Return what `check_probe` later recognises the generation's key by."""
+        return self.wrap(generation, PROBE, b"", bytes(KEY_SIZE), nonce=nonce)
+
+    def check_probe(self, generation: int, probe: bytes) -> None:
+        """Raise `Refused` (`vault-other-key`) unless the key of this generation made the probe."""
+        try:
+            self.unwrap(generation, PROBE, b"", probe)
+        except Tampered as error:
+            message = "the vault was made with another generation key; give the key that belongs to it"
+            raise Refused("vault-other-key", message) from error
+
+    def forget(self, generation: int) -> None:
+        """Drop a generation's key from memory."""
+        self._ciphers.pop(generation, None)
+
+    def _cipher(self, generation: int) -> AESGCM:
+        cipher = self._ciphers.get(generation)
+        if cipher is None:
+            key = self.keys.key(generation)
+            if key is None:
+                message = f"the vault names generation {generation}, whose key is not here; give this vault's keys"
+                raise Refused("vault-other-key", message)
+            cipher = self._ciphers[generation] = AESGCM(key)
+        return cipher
+
+
+def _wrapping_data(generation: int, kind: bytes, name: bytes) -> bytes:
+    return b"dienstenintegrator/vault/v2\0" + generation.to_bytes(4, "big") + kind + b"\0" + name

@@ -1,0 +1,273 @@
+"""Reading the embedded store: its tables, and every question of the port `Reading`.
+
+- Part A's bytes stand once in `statement`, entries name them: thousands of entries share a statement.
+- The indexes by person and recipient are partitioned by blocks of indices. A read probes each block, newest first: a
+  few hundred probes for ten million entries, in exchange for commits that touch the newest pages only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final
+
+from integrator_audit.database import connect, translated
+from integrator_audit.errors import Refused
+from integrator_audit.frontier import TileRow
+from integrator_audit.store import EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
+
+FORMAT: Final = 2
+APPLICATION_ID: Final = 0x64696C31  # "dil1"
+
+SCHEMA: Final = """
+CREATE TABLE identity (origin TEXT NOT NULL, vkey TEXT NOT NULL, kind TEXT NOT NULL);
+CREATE TABLE closing (size INTEGER PRIMARY KEY);
+CREATE TABLE statement (aid INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL);
+CREATE TABLE recipient (rid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, seal INTEGER NOT NULL);
+CREATE TABLE entry (
+  idx INTEGER PRIMARY KEY, subject BLOB, rid INTEGER, aid INTEGER NOT NULL, t INTEGER NOT NULL, at INTEGER NOT NULL,
+  years INTEGER NOT NULL, listed INTEGER NOT NULL, salt BLOB NOT NULL, h BLOB NOT NULL, body BLOB NOT NULL,
+  p BLOB NOT NULL, kv INTEGER NOT NULL, pk BLOB, seal INTEGER NOT NULL);
+CREATE TABLE by_subject (block INTEGER NOT NULL, subject BLOB NOT NULL, idx INTEGER NOT NULL,
+  PRIMARY KEY (block, subject, idx)) WITHOUT ROWID;
+CREATE TABLE by_recipient (block INTEGER NOT NULL, rid INTEGER NOT NULL, idx INTEGER NOT NULL,
+  PRIMARY KEY (block, rid, idx)) WITHOUT ROWID;
+CREATE TABLE unlisted (idx INTEGER PRIMARY KEY);
+CREATE TABLE person (block INTEGER NOT NULL, subject BLOB NOT NULL, identity BLOB NOT NULL, seal INTEGER NOT NULL,
+  PRIMARY KEY (block, subject)) WITHOUT ROWID;
+CREATE TABLE draw (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, salt BLOB NOT NULL UNIQUE);
+CREATE TABLE erased (idx INTEGER PRIMARY KEY, ground TEXT NOT NULL);
+CREATE TABLE tile (level INTEGER NOT NULL, n INTEGER NOT NULL, width INTEGER NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (level, n));
+CREATE TABLE checkpoint (size INTEGER NOT NULL, at INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL,
+  consumed BLOB NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (size, at));
+CREATE TABLE published (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
+CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL,
+  PRIMARY KEY (topic, part)) WITHOUT ROWID;
+CREATE TABLE set_aside (topic TEXT NOT NULL, part INTEGER NOT NULL, position INTEGER NOT NULL, reason TEXT NOT NULL,
+  seal INTEGER NOT NULL, PRIMARY KEY (topic, part, position)) WITHOUT ROWID
+"""
+
+ENTRY_COLUMNS: Final = (
+    "SELECT idx, subject, coalesce(recipient.name, ''), t, at, years, listed, salt, statement.bytes, body, p, h, x'',"
+    " kv, pk, entry.seal FROM entry LEFT JOIN statement USING (aid) LEFT JOIN recipient USING (rid)"
+)
+"""Columns in the order of `EntryRow`; the commitment is computed by who checks it."""
+
+_CHUNK: Final = 1_000
+_MARKS: Final = 500
+
+
+class SqliteReading:
+    """A `Reading` of one file. Not safe to share between threads without a lock, which its owners hold."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use `read_only` instead."""
+        self.connection = connection
+
+    @classmethod
+    def read_only(cls, path: Path) -> SqliteReading:
+        """Open another process's file for reading; raise `Unavailable` when it is absent."""
+        with translated("ledger"):
+            reading = cls(connect(path, mode="ro"))
+        check_format(reading.connection)
+        return reading
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    @contextmanager
+    def snapshot(self) -> Generator[None]:
+        """Hold one moment of the log; inside another snapshot it is that one's moment."""
+        if self.connection.in_transaction:
+            yield
+            return
+        with translated("ledger"):
+            self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.rollback()
+
+    def identity(self) -> Identity | None:
+        """Return which log this is, or None when the file is new."""
+        row = self._row("SELECT origin, vkey, kind FROM identity")
+        return None if row is None else Identity(*row)
+
+    def head(self) -> Head | None:
+        """Return the newest checkpoint, or None when the file is new."""
+        return self._head("ORDER BY size DESC, at DESC LIMIT 1")
+
+    def last_before(self, at: int) -> Head | None:
+        """Return the newest kept checkpoint that was committed before the moment `at` (ms), None when there is none."""
+        return self._head("WHERE at < ? ORDER BY size DESC, at DESC LIMIT 1", at)
+
+    def published(self) -> tuple[int, bytes] | None:
+        """Return the newest published size and its note with the cosignatures, or None."""
+        return self._row("SELECT size, note FROM published ORDER BY size DESC LIMIT 1")
+
+    def is_closed(self) -> bool:
+        """Say whether the log was closed for good."""
+        return self._row("SELECT size FROM closing") is not None
+
+    def tile(self, level: int, index: int) -> TileRow | None:
+        """Return a tile as wide as it is now."""
+        row = self._row("SELECT level, n, width, data FROM tile WHERE level = ? AND n = ?", level, index)
+        return None if row is None else TileRow(*row)
+
+    def entry(self, index: int) -> EntryRow | None:
+        """Return one entry; its commitment is computed by who checks it and is empty here."""
+        row = self._row(f"{ENTRY_COLUMNS} WHERE idx = ?", index)
+        return None if row is None else EntryRow._make(row)
+
+    def entries(self, start: int, stop: int) -> Iterator[EntryRow]:
+        """Yield the entries from `start` to before `stop` in the order of their indices."""
+        return map(
+            EntryRow._make, self._ranged(f"{ENTRY_COLUMNS} WHERE idx >= ? AND idx < ? ORDER BY idx", start, stop)
+        )
+
+    def rows(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (index, number of its statement, moment in ms or 0 when erased) of entries, by index."""
+        return self._ranged("SELECT idx, aid, at FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", start, stop)
+
+    def statements(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each distinct part A with its number, by number."""
+        (last,) = self._row("SELECT coalesce(max(aid), 0) FROM statement") or (0,)
+        return self._ranged("SELECT aid, bytes FROM statement WHERE aid >= ? AND aid < ? ORDER BY aid", 0, last + 1)
+
+    def statement(self, number: int) -> bytes | None:
+        """Return the part A with this number."""
+        row = self._row("SELECT bytes FROM statement WHERE aid = ?", number)
+        return None if row is None else row[0]
+
+    def indices_of(self, subject: bytes, before: int, limit: int) -> list[int]:
+        """Return at most `limit` indices of a person's listed entries below `before`, newest first."""
+        query = "SELECT idx FROM by_subject WHERE block = ? AND subject = ? AND idx < ? ORDER BY idx DESC LIMIT ?"
+        return self._newest(query, subject, before, limit)
+
+    def indices_to(self, recipient: str, before: int, limit: int) -> list[int]:
+        """Return at most `limit` indices of a recipient's entries below `before`, newest first."""
+        row = self._row("SELECT rid FROM recipient WHERE name = ?", recipient)
+        query = "SELECT idx FROM by_recipient WHERE block = ? AND rid = ? AND idx < ? ORDER BY idx DESC LIMIT ?"
+        return [] if row is None else self._newest(query, row[0], before, limit)
+
+    def persons_between(self, start: int, stop: int) -> Iterator[tuple[bytes, list[int]]]:
+        """Yield each person with listed entries in [start, stop) once, with their indices ascending."""
+        query = "SELECT subject, idx FROM by_subject WHERE block = ? AND idx >= ? AND idx < ? ORDER BY subject, idx"
+        return self._grouped(query, start, stop)
+
+    def recipients_between(self, start: int, stop: int) -> Iterator[tuple[str, list[int]]]:
+        """Yield each recipient with entries in [start, stop) once, with their indices ascending, erased ones too."""
+        query = "SELECT rid, idx FROM by_recipient WHERE block = ? AND idx >= ? AND idx < ? ORDER BY rid, idx"
+        with translated("ledger"):
+            names = dict(self.connection.execute("SELECT rid, name FROM recipient").fetchall())
+        for number, indices in self._grouped(query, start, stop):
+            yield names[number], indices
+
+    def unlisted_between(self, start: int, stop: int) -> list[int]:
+        """Return the indices of the entries in [start, stop) that are not listed under persons, ascending."""
+        query = "SELECT idx FROM unlisted WHERE idx >= ? AND idx < ? ORDER BY idx"
+        return [index for (index,) in self._ranged(query, start, stop)]
+
+    def identities(self, subjects: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the opaque identity of those of these persons for whom one is kept."""
+        found: dict[bytes, bytes] = {}
+        wanted = sorted(set(subjects))
+        for block in self._blocks("person"):
+            for at in range(0, len(wanted), _MARKS):
+                chunk = wanted[at : at + _MARKS]
+                marks = ",".join("?" * len(chunk))
+                query = f"SELECT subject, identity FROM person WHERE block = ? AND subject IN ({marks})"  # noqa: S608  only marks
+                with translated("ledger"):
+                    found.update(self.connection.execute(query, (block, *chunk)).fetchall())
+            wanted = [subject for subject in wanted if subject not in found]
+            if not wanted:
+                break
+        return found
+
+    def with_retention(self, years: int, start: int, stop: int) -> Iterator[int]:
+        """Yield the indices in [start, stop) of entries that are kept so long and are not erased, ascending."""
+        query = "SELECT idx, years, body = x'' FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
+        return (index for index, kept, gone in self._ranged(query, start, stop) if kept == years and not gone)
+
+    def erased(self, index: int) -> Ground | None:
+        """Return why an entry was erased, or None when it was not."""
+        row = self._row("SELECT ground FROM erased WHERE idx = ?", index)
+        return None if row is None else row[0]
+
+    def erasures(self, start: int, stop: int) -> Iterator[Erasure]:
+        """Yield what was erased in [start, stop), by index."""
+        query = "SELECT idx, ground FROM erased WHERE idx >= ? AND idx < ? ORDER BY idx"
+        return (Erasure(*row) for row in self._ranged(query, start, stop))
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Return the next position to read by (topic, partition)."""
+        with translated("ledger"):
+            rows = self.connection.execute("SELECT topic, part, next FROM position").fetchall()
+        return {(topic, partition): position for topic, partition, position in rows}
+
+    def set_asides(self) -> list[SetAside]:
+        """Return the records that were set aside."""
+        with translated("ledger"):
+            rows = self.connection.execute("SELECT topic, part, position, reason FROM set_aside").fetchall()
+        return [SetAside(*row) for row in rows]
+
+    def _row(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
+        with translated("ledger"):
+            return self.connection.execute(query, parameters).fetchone()
+
+    def _head(self, where: str, *parameters: object) -> Head | None:
+        row = self._row(f"SELECT size, root, note, consumed, at FROM checkpoint {where}", *parameters)  # noqa: S608
+        return None if row is None else Head(*row)
+
+    def _ranged(self, query: str, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+        """Yield rows by number, some at a time: no statement stays open between two steps."""
+        with translated("ledger"):
+            for low in range(start, stop, _CHUNK):
+                yield from self.connection.execute(query, (low, min(low + _CHUNK, stop))).fetchall()
+
+    def _newest(self, query: str, key: object, before: int, limit: int) -> list[int]:
+        found: list[int] = []
+        with translated("ledger"):
+            (last,) = self.connection.execute("SELECT coalesce(max(idx), -1) FROM entry").fetchone()
+            for block in range(block_of(min(before - 1, last)), -1, -1):
+                rows = self.connection.execute(query, (block, key, before, limit - len(found)))
+                found += [index for (index,) in rows]
+                if len(found) >= limit:
+                    break
+        return found
+
+    def _grouped(self, query: str, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+        """Merge the blocks, each in the order of its keys: one key's indices come together, blocks ascending."""
+        if start >= stop:
+            return
+        blocks = range(block_of(start), block_of(stop - 1) + 1)
+        with translated("ledger"):
+            rows = merge(*(self.connection.execute(query, (block, start, stop)) for block in blocks))
+            for key, group in groupby(rows, key=itemgetter(0)):
+                yield key, [index for _, index in group]
+
+    def _blocks(self, table: str) -> Iterable[int]:
+        (last,) = self._row(f"SELECT coalesce(max(block), -1) FROM {table}") or (-1,)  # noqa: S608
+        return range(last, -1, -1)
+
+
+def check_format(connection: sqlite3.Connection) -> None:
+    """Raise `Refused` (`ledger-format`) unless the file is a ledger of this format."""
+    with translated("ledger"):
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise Refused("ledger-format", "the file is not a ledger")
+    if version != FORMAT:
+        message = (
+            f"the file is a ledger of format {version}, and this version reads format {FORMAT} only. Formats before 2 "
+            "were never released: record the log anew from its sources"
+        )
+        raise Refused("ledger-format", message)
