@@ -5,8 +5,8 @@
 - **Withheld**: part A carries, as `order`, a note that the supervisor signed before the entry was appended: five lines,
   `dienstenintegrator/order/v1`, its id, the recipient, the first and the last day. No person stands in it. It lasts at
   most twelve months; on the day after its last day, at the latest, the entry is released.
-- **Release**: a new, listed entry about the same person whose part D carries, as `releases`, the whole opening of the
-  old one. So the recipient and the supervisor see that nothing in it was changed.
+- **Release**: a new, listed entry that says what the old one said, without the order, and whose part D carries, as
+  `releases`, the whole opening of the old one. So recipient and supervisor see that nothing was changed.
 - How many entries of a day are unlisted is no secret and tells nothing: U, or above it the next power of two.
 """
 
@@ -18,7 +18,7 @@ from datetime import date
 from hashlib import sha256
 from typing import Final, NamedTuple, cast
 
-from integrator_audit.completeness.members import RETENTIONS, Members, recipient_of, subject_of
+from integrator_audit.completeness.members import RETENTIONS, Members, recipient_of
 from integrator_audit.encoding import from_base64, to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered
 from integrator_audit.note import Signer, Verifier, verify_note
@@ -43,8 +43,8 @@ RELEASE_MEMBER: Final = "releases"
 _MAX_NAME: Final = 200
 
 
-class PaddingParts(NamedTuple):
-    """The four parts of padding."""
+class FourParts(NamedTuple):
+    """The bytes of the four parts of an entry."""
 
     a: bytes
     d: bytes
@@ -52,10 +52,10 @@ class PaddingParts(NamedTuple):
     p: bytes
 
 
-def padding(retention: int) -> PaddingParts:
+def padding(retention: int) -> FourParts:
     """Return the parts of a padding entry that is kept as long as others with this retention."""
     nothing = part(PADDING, {})
-    return PaddingParts(part(PADDING, {"retention": retention}), nothing, nothing, b"")
+    return FourParts(part(PADDING, {"retention": retention}), nothing, nothing, b"")
 
 
 def is_padding(a: Members) -> bool:
@@ -159,17 +159,13 @@ def is_overdue(order: Order, day: date) -> bool:
     return day > order.last
 
 
-def release_part(d: bytes, opening: Mapping[str, object]) -> bytes:
-    """Return part D of a release: `d` with the opening of the old entry, which shows A, D, S and P.
+def release(opening: Mapping[str, object]) -> FourParts:
+    """Return the parts of the entry that releases the old one whose opening, of all parts, this is.
 
-    Raises `Invalid` (`release`) when it shows less, (`part`) when both together are too large for a part.
+    Raises `Tampered` (`release-malformed`) when it shows less, `Invalid` (`part`) when it is too large for a part D.
     """
-    if any(opening.get(letter) is None for letter in LETTERS):
-        raise Invalid("release", "a release carries all parts of the entry that it releases")
-    members = read_part(d)
-    schema = members.pop("schema")
-    carried = {name: opening[name] for name in ("origin", "index", "type", *LETTERS)}
-    return part(cast(str, schema), {**members, RELEASE_MEMBER: carried})
+    carried = {name: opening.get(name) for name in ("origin", "index", "type", *LETTERS)}
+    return _restated(_read_released(carried), carried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,35 +175,29 @@ class Released:
     origin: str
     index: int
     leaf: bytes
-    parts: Mapping[str, Members]
+    parts: FourParts
 
 
 def read_release(d: Members) -> Released | None:
     """Return what part D releases, None when the entry is no release; raise `Tampered` (`release-malformed`)."""
     carried = d.get(RELEASE_MEMBER)
-    if carried is None:
-        return None
-    try:
-        return _released(carried)
-    except Invalid as error:
-        message = f"a release does not carry an opening that can be read: {error.message}"
-        raise Tampered("release-malformed", message) from error
+    return None if carried is None else _read_released(carried)
 
 
-def check_release(release: Mapping[str, Members], released: Released, *, leaf: bytes) -> None:
-    """Check a release (what its parts A, D and S say) against the leaf that stands where the old entry should.
+def check_release(parts: FourParts, *, leaf: bytes) -> None:
+    """Check the parts of a release against the leaf that stands where the old entry has its place.
 
-    Raises `Tampered`: `release-changed` (what it carries is not what was committed), `release-other` (it puts the old
-    entry before another person, or under another recipient).
+    Raises `Tampered`: `release-changed` (what it carries is not what was committed), `release-other` (it says something
+    else than the old entry: another person, recipient or delivery).
     """
+    carried = read_part(parts.d).get(RELEASE_MEMBER)
+    released = _read_released(carried)
     if released.leaf != leaf:
         message = f"what is released as entry {released.index} of {released.origin} is not what was committed then"
         raise Tampered("release-changed", message)
-    if subject_of(release["S"]) != subject_of(released.parts["S"]):
-        raise Tampered("release-other", "a withheld entry is released to another person than it is about")
-    old = released.parts
-    if recipient_of(release["A"], release["D"]) != recipient_of(old["A"], old["D"]):
-        raise Tampered("release-other", "a withheld entry is released under another recipient than it had")
+    if _restated(released, carried) != parts:
+        message = f"the release of entry {released.index} of {released.origin} says something else than that entry"
+        raise Tampered("release-other", message)
 
 
 def unlisted_count(used: int, constant: int) -> int:
@@ -220,6 +210,21 @@ def is_unlisted_count(count: int, constant: int) -> bool:
     return count == constant or (count > constant and count & (count - 1) == 0)
 
 
+def _restated(released: Released, carried: object) -> FourParts:
+    a, d = read_part(released.parts.a), read_part(released.parts.d)
+    a.pop(ORDER_MEMBER, None)
+    schema_a, schema_d = cast(str, a.pop("schema")), cast(str, d.pop("schema"))
+    return released.parts._replace(a=part(schema_a, a), d=part(schema_d, {**d, RELEASE_MEMBER: carried}))
+
+
+def _read_released(carried: object) -> Released:
+    try:
+        return _released(carried)
+    except Invalid as error:
+        message = f"a release does not carry an opening that can be read: {error.message}"
+        raise Tampered("release-malformed", message) from error
+
+
 def _released(carried: object) -> Released:
     if not isinstance(carried, Mapping):
         raise Invalid("release", "it is an object")
@@ -227,16 +232,15 @@ def _released(carried: object) -> Released:
     if set(opening) != {"origin", "index", "type", *LETTERS}:
         raise Invalid("release", "it has the origin, index, type and all four parts, and nothing else")
     origin, index, entry_type = opening["origin"], opening["index"], opening["type"]
-    if type(origin) is not str or type(index) is not int or entry_type != SUBJECT_ENTRY:
+    if type(origin) is not str or type(index) is not int or entry_type != SUBJECT_ENTRY or not origin.isprintable():
         raise Invalid("release", "it says the origin and the index of an entry about a person")
-    hashes: list[bytes] = []
-    parts: dict[str, Members] = {}
-    for letter in LETTERS:
-        salt, data = _salted(opening[letter])
-        hashes.append(part_hash(letter, salt, data))
-        parts[letter] = read_part(data)
-    leaf = leaf_entry(SUBJECT_ENTRY, commitment(origin, SUBJECT_ENTRY, b"".join(hashes)))
-    return Released(origin, index, leaf, parts)
+    salted = {letter: _salted(opening[letter]) for letter in LETTERS}
+    for letter in "ADS":
+        if "schema" not in read_part(salted[letter][1]):
+            raise Invalid("release", f"its part {letter} is not empty")
+    hashes = b"".join(part_hash(letter, *salted[letter]) for letter in LETTERS)
+    leaf = leaf_entry(SUBJECT_ENTRY, commitment(origin, SUBJECT_ENTRY, hashes))
+    return Released(origin, index, leaf, FourParts(*(data for _, data in salted.values())))
 
 
 def _salted(value: object) -> tuple[bytes, bytes]:

@@ -27,7 +27,7 @@ from integrator_audit.completeness.unlisted import (
     open_order,
     padding,
     read_release,
-    release_part,
+    release,
     unlisted_count,
     withheld_part,
 )
@@ -137,26 +137,33 @@ def old_opening() -> tuple[dict[str, Any], bytes]:
     return opening | {"proof": "not carried"}, leaf_entry(1, commitment(ORIGIN, 1, hashes))
 
 
-def test_a_release_carries_the_old_entry_unchanged() -> None:
+def test_a_release_says_what_the_old_entry_said_and_carries_it_unchanged() -> None:
     opening, leaf = old_opening()
-    release = read_part(release_part(D, opening))
-    released = read_release(release)
+    made = release(opening)
+    assert (made.a, made.s, made.p) == (A, S, b"")
+    said = read_part(made.d)
+    assert {key: value for key, value in said.items() if key != "releases"} == read_part(D)
+    released = read_release(said)
     assert released is not None
     assert (released.origin, released.index, released.leaf) == (ORIGIN, 7, leaf)
-    said = {"A": read_part(A), "D": release, "S": read_part(S)}
-    check_release(said, released, leaf=leaf)
+    check_release(made, leaf=leaf)
     assert read_release(read_part(D)) is None
-    with pytest.raises(Invalid):
-        release_part(D, {key: value for key, value in opening.items() if key != "S"})
-    other = base64.urlsafe_b64encode(b"q" * 32).rstrip(b"=").decode()
-    for code, changed, committed in [
-        ("release-changed", {}, leaf[:-1] + bytes([leaf[-1] ^ 1])),
-        ("release-other", {"S": read_part(S) | {"subject": other}}, leaf),
-        ("release-other", {"A": read_part(A) | {"recipient": "uwv"}}, leaf),
+    with pytest.raises(Tampered):
+        release({key: value for key, value in opening.items() if key != "S"})
+    other = S.replace(PERSON.encode(), PERSON.swapcase().encode())
+    for code, parts, committed in [
+        ("release-changed", made, leaf[:-1] + bytes([leaf[-1] ^ 1])),
+        ("release-other", made._replace(s=other), leaf),
+        ("release-other", made._replace(a=withheld_of(opening)), leaf),
+        ("release-other", made._replace(d=made.d.replace(b'"lane":3', b'"lane":4', 1)), leaf),
     ]:
         with pytest.raises(Tampered) as caught:
-            check_release(said | changed, released, leaf=committed)
+            check_release(parts, leaf=committed)
         assert caught.value.code == code
+
+
+def withheld_of(opening: dict[str, Any]) -> bytes:
+    return base64.b64decode(opening["A"]["bytes"])
 
 
 def test_a_release_with_another_salt_or_part_is_of_another_commitment() -> None:
@@ -166,9 +173,9 @@ def test_a_release_with_another_salt_or_part_is_of_another_commitment() -> None:
         ("S", "salt", base64.b64encode(b"x" * 32).decode()),
     ]:
         changed = opening | {letter: opening[letter] | {member: value}}
-        released = read_release(read_part(release_part(D, changed)))
-        assert released is not None
-        assert released.leaf != leaf
+        with pytest.raises(Tampered) as caught:
+            check_release(release(changed), leaf=leaf)
+        assert caught.value.code == "release-changed"
 
 
 @pytest.mark.parametrize(
@@ -184,6 +191,7 @@ def test_a_release_with_another_salt_or_part_is_of_another_commitment() -> None:
         {key: value for key, value in old_opening()[0].items() if key != "proof"}
         | {"P": {"salt": "AAAA", "bytes": ""}},
         {key: value for key, value in old_opening()[0].items() if key != "proof"} | {"P": {"salt": "AAAA"}},
+        {key: value for key, value in old_opening()[0].items() if key != "proof"} | {"S": old_opening()[0]["P"]},
     ],
 )
 def test_a_release_that_cannot_be_read_is_found(carried: object) -> None:
