@@ -2,18 +2,21 @@
 
 - Write-ahead log, `synchronous=FULL`: what a method wrote has reached the disk when it returns.
 - `secure_delete`, and the write-ahead log is emptied after an erasure: erased salts and lists leave no copy here.
+- One process writes: it holds a lock on a file beside it, so that nobody forgets a day that another one is sealing.
 - A page's number in the file is its place (day, trie, level, number), so a day's pages are appended in their order.
 """
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from integrator_audit.completeness.index import Cut, Page, Shape, Trie
 from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
-from integrator_audit.errors import Invalid, Refused, Tampered
+from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
 
 FORMAT = 1
 APPLICATION_ID = 0x64696978  # "diix"
@@ -40,17 +43,19 @@ _LAST_DAY = (1 << 63 - _DAY_BITS) - 1
 class SqliteIndex:
     """An `IndexStore` in one file. Not safe to share between threads without a lock, which its owners hold."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: IO[bytes] | None = None) -> None:
         """Use `open` or `read_only` instead."""
         self.connection = connection
+        self._lock = lock
 
     @classmethod
     def open(cls, path: Path) -> SqliteIndex:
-        """Open the file for its one writer, or create it."""
+        """Open the file for its one writer, or create it; raise `Busy` (`index-busy`) while another process has it."""
+        lock = _lock(path)
         with translated("index"):
             connection = connect(path, page_size=PAGE_SIZE)
             connection.execute("PRAGMA secure_delete=ON")
-            index = cls(connection)
+            index = cls(connection, lock)
             with transaction(connection):
                 if is_new(connection):
                     for statement in SCHEMA.split(";"):
@@ -71,6 +76,8 @@ class SqliteIndex:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def newest(self) -> int | None:
         """Return the newest day that was finished here, None when there is none."""
@@ -187,6 +194,20 @@ class SqliteIndex:
         if application != APPLICATION_ID or version != FORMAT:
             message = "the file is not an index of an epoch log that this version reads"
             raise (Tampered if application == APPLICATION_ID else Refused)("index-format", message)
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Hold the writer's lock of an index; closing the file, also by a crash, lets it go."""
+    try:
+        file = path.with_name(f"{path.name}.lock").open("wb")
+    except OSError as error:
+        raise Unavailable("index-store", f"the index cannot be locked in {path.parent}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise Busy("index-busy", f"another process is sealing into {path}") from error
+    return file
 
 
 def _first_id(epoch: int, trie: Trie, level: int) -> int:

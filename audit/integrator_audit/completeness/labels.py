@@ -50,6 +50,8 @@ _MASK_SIZE: Final = SIGNATURE_SIZE + 32
 _KEY_PREFIX: Final = b"dienstenintegrator/label-key/v1\0"
 _OUT_PREFIX: Final = b"dienstenintegrator/label-out/v1\0"
 _LABEL_PREFIX: Final = b"dienstenintegrator/label/v1\0"
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _PERMUTATION_PREFIX: Final = b"dienstenintegrator/perm/v1\0"
 
 
@@ -208,6 +210,16 @@ def label_secret(signature: bytes) -> bytes:
 def label_of(secret: bytes, level: int, number: int) -> bytes:
     """Return the label under `secret` (32 bytes) for a day (`level` DAY) or a half-year (`level` PERIOD)."""
     return hmac.digest(secret, _LABEL_PREFIX + bytes([level]) + number.to_bytes(4, "big"), "sha256")
+
+
+def labels_of(secrets: Sequence[bytes], level: int, number: int) -> list[bytes]:
+    """Return the label of each secret, as `label_of` does, for millions of them: HMAC written out is twice as fast."""
+    message = _LABEL_PREFIX + bytes([level]) + number.to_bytes(4, "big")
+    inner_end, outer_middle = b"\x36" * 32 + message, b"\x5c" * 32
+    return [
+        sha256(secret.translate(_OUTER) + outer_middle + sha256(secret.translate(_INNER) + inner_end).digest()).digest()
+        for secret in secrets
+    ]
 
 
 def challenge(modulus: int, at: int) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from struct import Struct
 from typing import Final, NamedTuple
 
 from integrator_audit.completeness.index import IndexReading, IndexStore, Page, Shape, Trie
@@ -35,7 +36,8 @@ from integrator_audit.completeness.trie import (
 )
 from integrator_audit.errors import Invalid, Tampered
 
-PLACE_SIZE: Final = 10
+_PLACE: Final = Struct(">HQ")
+PLACE_SIZE: Final = _PLACE.size
 TILE_BITS: Final = 4
 MAX_BITS: Final = 32
 FILL: Final = 64
@@ -106,6 +108,11 @@ def fresh_elsewhere(label: bytes, salt: bytes, pieces: Iterable[bytes], count: i
 def erased_record(label: bytes, content: bytes, ground: str) -> bytes:
     """Return what a page keeps of an erased leaf."""
     return label + b"\2" + content + bytes([GROUNDS.index(ground)])
+
+
+def unpack(places: bytes) -> list[tuple[int, int]]:
+    """Return the (shard, index) of a packed list."""
+    return list(_PLACE.iter_unpack(places))
 
 
 def read_page(data: bytes) -> list[Stored]:

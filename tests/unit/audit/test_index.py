@@ -202,12 +202,10 @@ def test_cuts_are_kept_by_day_and_shard(index: SqliteIndex) -> None:
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, index: SqliteIndex) -> None:
     with pytest.raises(Unavailable):
         SqliteIndex.read_only(tmp_path / "absent.sqlite")
-    index.connection.execute("PRAGMA user_version=99")
-    with pytest.raises(Tampered):
-        SqliteIndex.open(tmp_path / "epochs.index.sqlite")
-    index.connection.execute("PRAGMA application_id=1")
-    with pytest.raises(Refused):
-        SqliteIndex.read_only(tmp_path / "epochs.index.sqlite")
+    for pragma, error in (("user_version=99", Tampered), ("application_id=1", Refused)):
+        index.connection.execute(f"PRAGMA {pragma}")
+        with pytest.raises(error):
+            SqliteIndex.read_only(tmp_path / "epochs.index.sqlite")
 
 
 def test_pages_are_neither_many_nor_large() -> None:

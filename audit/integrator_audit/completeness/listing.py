@@ -1,0 +1,226 @@
+"""List a day's or a half-year's entries under labels: group by person or recipient, find the labels, write the trie.
+
+- The pass over persons is two sorts: by pseudonym, so that one person's entries come together and the vault is read in
+  the order in which it lies on the disk; then by label, in which order the trie is built.
+- A recipient's list can be as long as the day: it is written in pieces while it is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, repeat
+from pathlib import Path
+from struct import Struct
+from typing import Final, Protocol, TypeVar
+
+from integrator_audit.completeness.days import period_of
+from integrator_audit.completeness.epoch import ShardRange
+from integrator_audit.completeness.index import IndexStore, Shape, Trie
+from integrator_audit.completeness.labels import DAY, PERIOD, SIGNATURE_SIZE, label_of, label_secret, labels_of
+from integrator_audit.completeness.pages import PLACE_SIZE, TrieWriter, fresh_elsewhere, fresh_leaves
+from integrator_audit.completeness.recipients import RecipientSecrets
+from integrator_audit.completeness.sorting import Sorter
+from integrator_audit.completeness.trie import LABEL_SIZE, SALT_SIZE
+from integrator_audit.errors import Refused, Tampered
+from integrator_audit.findings import Progress, no_progress
+from integrator_audit.keystore import KeyStore
+from integrator_audit.parts import PSEUDONYM_SIZE
+from integrator_audit.store import Reading
+
+_PLACE: Final = Struct(">HQ").pack
+_AT_ONCE: Final = 16_384
+"""Persons for whom label keys are asked at once, and places in one piece of a long list."""
+
+_Item = TypeVar("_Item")
+Range = tuple[Reading | None, ShardRange]
+"""A shard's log, None when it was not made yet, and what is to be listed of it."""
+
+
+class LabelService(Protocol):
+    """Signs people's numbers for a half-year. The ledger knows no numbers: the service opens the sealed identities."""
+
+    def spki(self, period: int) -> bytes:
+        """Return the period's label key, SubjectPublicKeyInfo in DER."""
+        ...
+
+    def certificate(self, period: int) -> Sequence[bytes]:
+        """Return the permutation certificate of the period's label key."""
+        ...
+
+    def label_keys(self, period: int, people: Sequence[tuple[bytes, bytes]]) -> Sequence[bytes]:
+        """Return y of each (pseudonym, opaque identity), in their order.
+
+        It MUST check that the identity gives the pseudonym, and raise `Refused` when it does not.
+        """
+        ...
+
+
+class PersonSecrets(Protocol):
+    """From where persons' label keys come, and where too much to sort goes."""
+
+    @property
+    def vault(self) -> KeyStore: ...
+    @property
+    def service(self) -> LabelService: ...
+    @property
+    def spill(self) -> Path | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A trie that was written: its root, how it lies in pages, and how many entries it lists."""
+
+    trie: Trie
+    root: bytes
+    shape: Shape
+    places: int
+
+
+def list_persons(  # noqa: PLR0913  a trie of some ranges under some labels
+    index: IndexStore,
+    epoch: int,
+    trie: Trie,
+    *,
+    ranges: Sequence[Range],
+    secrets: PersonSecrets,
+    progress: Progress = no_progress,
+) -> Listing:
+    """Write the trie of all persons with listed entries in these ranges; its pages are durable when this returns.
+
+    Raises `Refused` (`label-identity`) when somebody's identity is not kept, `Tampered` (`label-repeated`) when two
+    persons have one label.
+    """
+    period = period_of(epoch)
+    level, number = (PERIOD, period) if trie is Trie.PERIOD else (DAY, epoch)
+    people, labelled = Sorter(directory=secrets.spill), Sorter(directory=secrets.spill)
+    try:
+        places = 0
+        total = 3 * sum(item.count for _, item in ranges)
+        for log, item in ranges:
+            if log is not None and item.count:
+                for chunk in _chunks(log.persons_between(item.start, item.end)):
+                    people.extend([subject + pack(item.shard, indices) for subject, indices in chunk])
+                    places += sum(len(indices) for _, indices in chunk)
+                    progress(places, total)
+        find = LabelKeys(period, [log for log, _ in ranges if log is not None], secrets)
+        done = places
+        for batch in people.sorted():
+            for chunk in _chunks(_merged(batch)):
+                labels = labels_of(find.secrets([item[:PSEUDONYM_SIZE] for item in chunk]), level, number)
+                labelled.extend([label + item[PSEUDONYM_SIZE:] for label, item in zip(labels, chunk, strict=True)])
+            done += _count(batch)
+            progress(done, total)
+        writer = TrieWriter(index, epoch, trie, leaves=labelled.total)
+        last = b""
+        for batch in labelled.sorted():
+            last = _check_labels(last, batch)
+            writer.add(fresh_leaves(batch, os.urandom(SALT_SIZE * len(batch))))
+            done += _count(batch)
+            progress(done, total)
+        return Listing(trie, writer.finish().hash, writer.shape, places)
+    finally:
+        people.close()
+        labelled.close()
+
+
+def list_recipients(index: IndexStore, epoch: int, *, ranges: Sequence[Range], secrets: RecipientSecrets) -> Listing:
+    """Write the trie of all recipients with entries in these ranges; its pages are durable when this returns."""
+    counts: dict[bytes, int] = {}
+    for log, item in ranges:
+        if log is None or not item.count:
+            continue
+        for recipient, indices in log.recipients_between(item.start, item.end):
+            if not recipient:
+                continue
+            label = label_of(secrets.secret(recipient), DAY, epoch)
+            counts[label] = counts.get(label, 0) + len(indices)
+            for start in range(0, len(indices), _AT_ONCE):
+                piece = pack(item.shard, indices[start : start + _AT_ONCE])
+                index.add_places(epoch, Trie.RECIPIENTS, [(label, piece)])
+    writer = TrieWriter(index, epoch, Trie.RECIPIENTS, leaves=len(counts))
+    for label, count in sorted(counts.items()):
+        pieces = index.places(epoch, Trie.RECIPIENTS, label)
+        writer.add([fresh_elsewhere(label, os.urandom(SALT_SIZE), pieces, count)])
+    return Listing(Trie.RECIPIENTS, writer.finish().hash, writer.shape, sum(counts.values()))
+
+
+class LabelKeys:
+    """Find the secrets of persons' labels; those that the vault lacks are asked of the service, once in a half-year."""
+
+    def __init__(self, period: int, logs: Sequence[Reading], secrets: PersonSecrets) -> None:
+        self._period = period
+        self._logs = logs
+        self._vault = secrets.vault
+        self._service = secrets.service
+
+    def secrets(self, pseudonyms: Sequence[bytes]) -> list[bytes]:
+        """Return k of each person; new label keys are durable in the vault then.
+
+        Raises `Refused` (`label-identity`, `label-service`).
+        """
+        known = self._vault.labels(pseudonyms, self._period)
+        missing = [pseudonym for pseudonym in pseudonyms if pseudonym not in known]
+        if missing:
+            made = self._ask(missing)
+            self._vault.keep_labels(made, self._period)
+            known.update(made)
+        return [label_secret(known[pseudonym]) for pseudonym in pseudonyms]
+
+    def _ask(self, missing: Sequence[bytes]) -> dict[bytes, bytes]:
+        identities: dict[bytes, bytes] = {}
+        for log in self._logs:
+            identities.update(log.identities([one for one in missing if one not in identities]))
+        nameless = sum(1 for pseudonym in missing if not identities.get(pseudonym))
+        if nameless:
+            message = f"for {nameless} persons no identity is kept, so the label service cannot sign for them"
+            raise Refused("label-identity", message)
+        people = [(pseudonym, identities[pseudonym]) for pseudonym in missing]
+        signatures = self._service.label_keys(self._period, people)
+        if len(signatures) != len(people) or any(len(one) != SIGNATURE_SIZE for one in signatures):
+            raise Refused("label-service", "the label service did not give one signature for each person")
+        return dict(zip(missing, signatures, strict=True))
+
+
+def pack(shard: int, indices: Sequence[int]) -> bytes:
+    """Return the places of a shard's entries as lists hold them: u16 shard ‖ u64 index each."""
+    if len(indices) == 1:
+        return _PLACE(shard, indices[0])
+    return b"".join(map(_PLACE, repeat(shard), indices))
+
+
+def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    source = iter(items)
+    while chunk := list(islice(source, _AT_ONCE)):
+        yield chunk
+
+
+def _merged(items: Sequence[bytes]) -> list[bytes]:
+    """Join the neighbours that are of one person: the shards ascend, and so do their indices."""
+    joined: list[bytes] = []
+    last = b""
+    for item in items:
+        pseudonym = item[:PSEUDONYM_SIZE]
+        if pseudonym == last:
+            joined[-1] += item[PSEUDONYM_SIZE:]
+        else:
+            joined.append(item)
+            last = pseudonym
+    return joined
+
+
+def _count(items: Sequence[bytes]) -> int:
+    """Return how many places follow the 32 first bytes of these items."""
+    return (sum(map(len, items)) - LABEL_SIZE * len(items)) // PLACE_SIZE
+
+
+def _check_labels(last: bytes, items: Sequence[bytes]) -> bytes:
+    """Return the last label; raise `Tampered` when one comes twice."""
+    for item in items:
+        label = item[:LABEL_SIZE]
+        if label == last:
+            message = "two persons have one label: the label service signed one number for two pseudonyms"
+            raise Tampered("label-repeated", message)
+        last = label
+    return last
