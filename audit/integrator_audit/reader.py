@@ -25,7 +25,7 @@ from integrator_audit.merkle import HASH_SIZE, inclusion_proof
 from integrator_audit.parts import LETTERS, SALT_SIZE, part_hash
 from integrator_audit.rawlog import read_leaf
 from integrator_audit.receipt import Receipt
-from integrator_audit.store import EntryRow, Head, Identity, Reading, SetAside
+from integrator_audit.store import EntryRow, Ground, Head, Identity, Reading, SetAside
 from integrator_audit.stores import open_reading
 from integrator_audit.tiles import TileName, is_implied, prefix, subtree_reader
 
@@ -173,6 +173,11 @@ class LedgerReader:
                 raise _changed(self.origin, index, letter)
             opening[letter] = {"salt": to_base64(salt), "bytes": to_base64(data)}
         return opening | {"proof": to_base64(Receipt(index, tuple(proof), note).text)}
+
+    def erased(self, index: int) -> Ground | None:
+        """Return why an entry was erased, or None when it was not."""
+        with self._lock:
+            return self._store.erased(index)
 
     def resource(self, path: str) -> Resource | None:
         """Return the file at a path under the log's prefix, or None for whatever a server must answer with 404."""

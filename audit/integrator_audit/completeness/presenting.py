@@ -1,0 +1,200 @@
+"""Makes what an operator shows: the history of a person, the account of a recipient.
+
+- Each day of the range has an answer from the day's trie; a half-year that lies in the range whole and is closed has
+  one answer, for a person. Every entry that these list is opened, under the checkpoint with which its day ended.
+- Nothing here reads which entries are withheld, or how many: what is read and how long it takes depends on what is
+  listed under the label that was asked for. Withheld entries are listed under no person's label.
+- Who asks is checked elsewhere; the label's secret that is given here decides whose list is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from integrator_audit.completeness.days import first_day, last_day, period_of
+from integrator_audit.completeness.epoch import EpochLeaf
+from integrator_audit.completeness.index import IndexReading, Trie
+from integrator_audit.completeness.labels import DAY, PERIOD, label_of, label_secret
+from integrator_audit.completeness.listing import LabelService
+from integrator_audit.completeness.pages import Found, find, places_of, unpack
+from integrator_audit.encoding import to_base64
+from integrator_audit.errors import Invalid, Tampered, Unavailable
+from integrator_audit.reader import LedgerReader
+
+HISTORY: Final = "dienstenintegrator/history/v1"
+ACCOUNT: Final = "dienstenintegrator/account/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The sealed days, their owner's to close: epoch log, index, and by number the shards of each half-year."""
+
+    epochs: LedgerReader
+    index: IndexReading
+    shards: Callable[[int], Mapping[int, LedgerReader]]
+
+    def leaf(self, epoch: int) -> EpochLeaf:
+        """Return a sealed day."""
+        return EpochLeaf.parse(self.epochs.leaf(epoch))
+
+    @property
+    def newest(self) -> int:
+        """Return the newest sealed day, -1 when there is none."""
+        return self.epochs.size - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a trie holds at a label: for one day, or by the last day of a half-year for all of it."""
+
+    leaf: EpochLeaf
+    trie: Trie
+    label: bytes
+    found: Found
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What was opened so far, and of which shards."""
+
+    entries: list[object] = field(default_factory=list[object])
+    erased: list[object] = field(default_factory=list[object])
+    shards: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+
+
+def history(
+    sealed: Sealed, first: int, last: int, *, signature: Callable[[int], bytes], service: LabelService
+) -> dict[str, object]:
+    """Return the history document of a person for the days from `first` to `last`.
+
+    `signature` gives y of the person for a period; it is asked for each period of the range, whether or not anything is
+    listed. Raises `Invalid` (`days`) when not all of these days are sealed.
+    """
+    keys: dict[int, bytes] = {}
+
+    def secret(period: int) -> bytes:
+        if period not in keys:
+            keys[period] = signature(period)
+        return label_secret(keys[period])
+
+    answers = list(_answers(sealed, (first, last), secret, halves=True, trie=Trie.PERSONS))
+    document = _document(HISTORY, sealed, (first, last), answers, letters="AS")
+    document["keys"] = [
+        {
+            "period": period,
+            "spki": to_base64(service.spki(period)),
+            "certificate": [to_base64(root) for root in service.certificate(period)],
+            "y": to_base64(y),
+        }
+        for period, y in sorted(keys.items())
+    ]
+    return document
+
+
+def account(sealed: Sealed, first: int, last: int, *, secret: bytes) -> dict[str, object]:
+    """Return the account document of a recipient, whose 32-byte secret is given, for the days from `first` to `last`.
+
+    Raises `Invalid` (`days`) when not all of these days are sealed.
+    """
+    answers = list(_answers(sealed, (first, last), lambda _: secret, halves=False, trie=Trie.RECIPIENTS))
+    return _document(ACCOUNT, sealed, (first, last), answers, letters="AD")
+
+
+def document_bytes(document: Mapping[str, object]) -> bytes:
+    """Return a document as JSON in UTF-8."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _answers(
+    sealed: Sealed, days: tuple[int, int], secret: Callable[[int], bytes], *, halves: bool, trie: Trie
+) -> Iterator[_Answer]:
+    first, last = days
+    if not 0 <= first <= last <= sealed.newest:
+        raise Invalid("days", f"days {first} to {last} are not all sealed; the newest sealed day is {sealed.newest}")
+    epoch = first
+    while epoch <= last:
+        period = period_of(epoch)
+        closing = last_day(period)
+        whole = halves and epoch == first_day(period) and closing <= last
+        leaf = sealed.leaf(closing if whole else epoch)
+        epoch = leaf.epoch + 1
+        # Days before the log's first half-year have no shards, and nothing to say.
+        if leaf.shards:
+            level, number = (PERIOD, period) if whole else (DAY, leaf.epoch)
+            label = label_of(secret(period), level, number)
+            asked = Trie.PERIOD if whole else trie
+            yield _Answer(leaf, asked, label, find(sealed.index, leaf.epoch, asked, label))
+
+
+def _document(
+    schema: str, sealed: Sealed, days: tuple[int, int], answers: Sequence[_Answer], *, letters: str
+) -> dict[str, object]:
+    opened = _Opened()
+    ends = [_end(sealed, answer, opened, letters=letters) for answer in answers]
+    return {
+        "schema": schema,
+        "epochs": {"origin": sealed.epochs.origin, "first": days[0], "last": days[1]},
+        "shards": [
+            {"origin": origin, "period": period, "shard": shard}
+            for origin, (period, shard) in sorted(opened.shards.items(), key=lambda item: item[1])
+        ],
+        "days": ends,
+        "entries": opened.entries,
+        "erased": opened.erased,
+    }
+
+
+def _end(sealed: Sealed, answer: _Answer, opened: _Opened, *, letters: str) -> dict[str, object]:
+    """Return a day's answer; open what it lists."""
+    stored = answer.found.end
+    end: dict[str, object]
+    if stored is None:
+        end = {"empty": True}
+    elif stored.label != answer.label:
+        end = {"other": {"label": to_base64(stored.label), "hL": to_base64(stored.content)}}
+    elif stored.salt is None:
+        end = {"erased": {"hL": to_base64(stored.content), "ground": stored.ground}}
+    else:
+        pieces = places_of(sealed.index, answer.leaf.epoch, answer.trie, stored)
+        places = [place for piece in pieces for place in unpack(piece)]
+        end = {"leaf": {"salt": to_base64(stored.salt), "list": [list(place) for place in places]}}
+        _open(sealed, answer.leaf, places, opened, letters=letters)
+    return {
+        "epoch": answer.leaf.epoch,
+        "level": PERIOD if answer.trie is Trie.PERIOD else DAY,
+        "siblings": [to_base64(sibling) for sibling in answer.found.siblings],
+        "end": end,
+    }
+
+
+def _open(sealed: Sealed, leaf: EpochLeaf, places: Iterable[tuple[int, int]], opened: _Opened, *, letters: str) -> None:
+    """Open entries with the proof and the checkpoint of the day's end; of those that were erased, part A."""
+    shards = sealed.shards(leaf.period)
+    notes: dict[int, bytes] = {}
+    for shard, index in places:
+        if shard not in notes:
+            notes[shard] = _note(sealed, leaf, shard)
+        reader = shards.get(shard)
+        if reader is None:
+            message = f"shard {shard} of the half-year of day {leaf.epoch} is not here to be opened"
+            raise Unavailable("shard-missing", message)
+        opened.shards[reader.origin] = (leaf.period, shard)
+        ground = reader.erased(index)
+        if ground is None:
+            opened.entries.append(reader.opening(index, letters, note=notes[shard]))
+        else:
+            opening = reader.opening(index, "A", note=notes[shard])
+            opened.erased.append({"opening": opening, "ground": ground})
+
+
+def _note(sealed: Sealed, leaf: EpochLeaf, shard: int) -> bytes:
+    """Return the checkpoint with which a day ended in a shard."""
+    cut = sealed.index.cut(leaf.epoch, shard)
+    item = leaf.range_of(shard)
+    if cut is None or item is None or cut.size != item.end:
+        message = f"the index lacks the checkpoint with which day {leaf.epoch} ended in shard {shard}"
+        raise Tampered("index-cut", message)
+    return cut.note
