@@ -1,0 +1,94 @@
+"""The module for browsers says of every vector what Python says, in Node and in Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from tests.browser.conftest import Judge
+from tests.vectors.judging import judge
+from tests.vectors.make import load
+from tests.vectors.mutating import damaged
+
+pytestmark = pytest.mark.browser
+
+VECTORS = load("openings-accepted.json") + load("openings-refused.json")
+Found = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@pytest.fixture(scope="session", params=["in_node", "in_chromium"])
+def found(request: pytest.FixtureRequest) -> Found:
+    """Return what the module says of a vector; all are judged at once."""
+    run: Judge = request.getfixturevalue(request.param)
+    results = dict(zip([vector["name"] for vector in VECTORS], run(VECTORS), strict=True))
+    return lambda vector: results[vector["name"]]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_the_module_says_what_python_says(found: Found, vector: dict[str, Any]) -> None:
+    expected = {"code": vector["code"]} if "code" in vector else {"proves": vector["proves"]}
+    assert judge(vector) == expected
+    assert found(vector) == expected
+
+
+@pytest.mark.parametrize("place", ["in_node", "in_chromium"])
+def test_what_was_damaged_at_random_is_accepted_by_both_or_by_neither(
+    request: pytest.FixtureRequest, place: str
+) -> None:
+    vectors: list[dict[str, Any]] = []
+
+    @settings(max_examples=400, deadline=None, database=None)
+    @given(damaged())
+    def collect(vector: dict[str, Any]) -> None:
+        vectors.append(vector)
+
+    collect()
+    run: Judge = request.getfixturevalue(place)
+    for vector, said in zip(vectors, run(vectors), strict=True):
+        expected = judge(vector)
+        assert ("proves" in said) == ("proves" in expected), (vector, expected, said)
+        assert said.get("proves", vector["proves"]) == vector["proves"], vector
+    assert len(vectors) >= 300
+
+
+def test_a_text_is_read_like_the_bytes_of_a_file(page: Any) -> None:
+    vector = next(vector for vector in VECTORS if vector["name"] == "citizen")
+    assert page.evaluate("v => verifyOpening(v.file, { vkey: v.vkey })", vector) == vector["proves"]
+
+
+def test_a_page_that_came_over_plain_http_says_that_it_cannot_check(site: str, page: Any) -> None:
+    # Chromium takes another name than localhost for insecure, even where it leads to this machine.
+    other = page.context.browser.new_page()
+    other.route(
+        "http://insecure.test/**",
+        lambda route: route.fulfill(response=other.request.get(site + route.request.url[20:])),
+    )
+    other.goto("http://insecure.test/")
+    other.wait_for_function("globalThis.judgeAll !== undefined")
+    said = other.evaluate("vectors => judgeAll(vectors)", json.dumps(VECTORS[:1]))
+    other.close()
+    assert json.loads(said) == [{"code": "not-possible"}]
+
+
+def test_a_hundred_openings_hold_one_after_the_other(page: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    vector = next(vector for vector in VECTORS if vector["name"] == "cosigned by groups of groups")
+    options = {name: vector[name] for name in ("vkey", "policy", "now")}
+    found = [page.evaluate("given => time(...given)", [vector["file"], options, 100]) for _ in range(3)]
+    with capsys.disabled():
+        print(
+            f"\n100 cosigned openings in Chromium: {', '.join(f'{milliseconds:.0f} ms' for milliseconds, _ in found)}"
+        )
+    assert [proves for _, proves in found] == [vector["proves"]] * 3
+
+
+def test_the_module_is_short_and_stands_alone() -> None:
+    text = resources.files("integrator_audit").joinpath("browser", "verify.mjs").read_text("utf-8")
+    assert len(text.splitlines()) <= 250
+    assert max(map(len, text.splitlines())) <= 120
+    assert not re.findall(r"^\s*import|require\(|import\(|eval|fetch|document\.|window\.", text, re.MULTILINE)

@@ -1,0 +1,44 @@
+"""The vectors that the verifiers in Python, Node and Chromium share; this is Python's turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from tests.vectors.judging import judge
+from tests.vectors.make import FOLDER, files, load, written
+from tests.vectors.mutating import damaged
+
+ACCEPTED, REFUSED = load("openings-accepted.json"), load("openings-refused.json")
+
+
+@pytest.mark.parametrize("vector", ACCEPTED, ids=lambda vector: vector["name"])
+def test_an_opening_that_holds_proves_what_it_says(vector: dict[str, Any]) -> None:
+    assert judge(vector) == {"proves": vector["proves"]}
+
+
+@pytest.mark.parametrize("vector", REFUSED, ids=lambda vector: vector["name"])
+def test_an_opening_that_was_tampered_with_fails_with_its_code(vector: dict[str, Any]) -> None:
+    assert judge(vector) == {"code": vector["code"]}
+
+
+def test_the_committed_vectors_are_those_that_the_script_makes() -> None:
+    for name, content in files().items():
+        assert written(content) == (FOLDER / name).read_text("utf-8"), f"run python -m tests.vectors.make for {name}"
+    assert {file.name for file in FOLDER.glob("*.json")} == set(files())
+
+
+def test_every_vector_has_a_name_of_its_own() -> None:
+    names = [vector["name"] for vector in ACCEPTED + REFUSED]
+    assert len(set(names)) == len(names)
+    codes = {vector["code"] for vector in REFUSED}
+    assert len(codes) >= 11
+
+
+@settings(max_examples=400, deadline=None)
+@given(damaged())
+def test_a_damaged_opening_that_is_still_accepted_says_the_same(vector: dict[str, Any]) -> None:
+    found = judge(vector)
+    assert found.get("proves", vector["proves"]) == vector["proves"]
