@@ -33,7 +33,7 @@ class Pseudonym(NamedTuple):
     value: bytes
 
 
-class Sequence(NamedTuple):
+class DeliverySequence(NamedTuple):
     """Where deliveries are counted: each of these has numbers from 1 on without a gap."""
 
     topic: str
@@ -44,7 +44,7 @@ class Sequence(NamedTuple):
 class Delivery(NamedTuple):
     """One delivery: its number in its sequence, and SHA-256 of what was delivered."""
 
-    sequence: Sequence
+    sequence: DeliverySequence
     number: int
     value: bytes
 
@@ -87,7 +87,7 @@ def delivery_of(d: Members) -> Delivery:
     partition, lane, number = (_number(d, name) for name in ("partition", "lane", "sequence"))
     if number < 1:
         raise _malformed("D", "counts deliveries from 1")
-    return Delivery(Sequence(topic, partition, lane), number, bytes.fromhex(value))
+    return Delivery(DeliverySequence(topic, partition, lane), number, bytes.fromhex(value))
 
 
 def _number(part: Members, name: str) -> int:

@@ -1,32 +1,20 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from integrator_audit.completeness import days
-from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
-from integrator_audit.completeness.history import Asked, History, read_history, verify_history
+from integrator_audit.completeness.history import History
 from integrator_audit.errors import Tampered
-from integrator_audit.witnessing.policy import Policy
-from tests.unit.audit.lying.operator import CHECKER, POLICY, Document, Operator
+from tests.unit.audit.lying.operator import Document, Operator
+from tests.unit.audit.lying.verifiers import history_of
 from tests.unit.audit.schema_check import breaches, schema
 
 ANN, BOB, CARL = "bsn:999990019", "bsn:999990020", "bsn:999990032"
 
 
-def epochs_of(operator: Operator, *, now: int | None = None, **trust: Any) -> EpochLog:
-    given = {"policy": Policy.parse(POLICY), "cosigner": CHECKER.key} | trust
-    return read_epoch_log(
-        operator.source(), operator.epoch_signer.verifier, trust=Trust(operator.now() if now is None else now, **given)
-    )
-
-
 def check(operator: Operator, document: Document, number: str = ANN, **asked: Any) -> History:
-    epochs = epochs_of(operator)
-    given = {"today": days.day_of(operator.now() * 1000)} | asked
-    return verify_history(read_history(json.dumps(document).encode()), epochs, Asked(number, **given))
+    return history_of(operator, document, number, **asked)
 
 
 @pytest.fixture(scope="module")

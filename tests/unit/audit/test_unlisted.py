@@ -8,8 +8,8 @@ import pytest
 
 from integrator_audit.completeness.members import (
     Delivery,
+    DeliverySequence,
     Pseudonym,
-    Sequence,
     delivery_of,
     recipient_of,
     retention_of,
@@ -211,7 +211,7 @@ def test_the_members_that_completeness_reads() -> None:
     assert subject_of(read_part(S)) == Pseudonym(1, b"p" * 32)
     assert (recipient_of(read_part(A), read_part(D)), retention_of(read_part(A))) == ("recherche", 10)
     assert recipient_of({"recipient": "municipality"}, {"recipient": "gemeente-x"}) == "gemeente-x"
-    assert delivery_of(read_part(D)) == Delivery(Sequence("t", 0, 3), 1, b"\xab" * 32)
+    assert delivery_of(read_part(D)) == Delivery(DeliverySequence("t", 0, 3), 1, b"\xab" * 32)
 
 
 @pytest.mark.parametrize(

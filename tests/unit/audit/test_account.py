@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from integrator_audit.completeness import days
+from integrator_audit.completeness.account import (
+    Account,
+    AskedAccount,
+    read_account,
+    read_received,
+    verify_account,
+)
+from integrator_audit.errors import Invalid, Tampered
+from tests.unit.audit.lying.operator import Document, Operator
+from tests.unit.audit.lying.verifiers import epochs_of
+from tests.unit.audit.schema_check import breaches, schema
+
+
+def check(operator: Operator, document: Document, received: list[Document], **asked: Any) -> Account:
+    given = {"today": days.day_of(operator.now() * 1000)} | asked
+    question = AskedAccount(operator.secret_of("svb"), **given)
+    lines = [json.dumps(item).encode() + b"\n" for item in received]
+    return verify_account(
+        read_account(json.dumps(document).encode()), epochs_of(operator), read_received(lines), question
+    )
+
+
+def codes(account: Account) -> list[tuple[str, str]]:
+    return [(finding.code, finding.where.rsplit(" ", 1)[1]) for finding in account.findings]
+
+
+@pytest.fixture(scope="module")
+def days_of_two() -> Operator:
+    """Return an operator after three days with deliveries to two agencies; on the second day there are none."""
+    operator = Operator()
+    for day in range(3):
+        for at in range(0 if day == 1 else 6):
+            operator.deliver(f"bsn:{at}", "svb" if at % 3 else "uwv")
+        operator.end_day()
+    return operator
+
+
+def test_what_was_received_is_what_is_listed(days_of_two: Operator) -> None:
+    account = check(days_of_two, days_of_two.account("svb"), days_of_two.received("svb"))
+    assert account.findings == ()
+    assert account.listed == {0: 4, 1: 0, 2: 4}
+    assert (account.recipient, account.received, account.outside, account.erased) == ("svb", 8, 0, 0)
+
+
+def test_the_document_is_of_its_published_schema(days_of_two: Operator) -> None:
+    document = days_of_two.account("svb")
+    assert list(breaches(document, schema("account.v1"), schema("account.v1"))) == []
+    assert list(breaches(document | {"recipient": ""}, schema("account.v1"), schema("account.v1"))) != []
+
+
+def test_a_delivery_about_three_persons_has_three_entries_and_is_one_delivery(days_of_two: Operator) -> None:
+    operator = Operator()
+    first = operator.deliver("bsn:1", "svb")
+    for number in ("bsn:2", "bsn:3"):
+        parts = operator.deliver(number, "svb", topic="elsewhere").parts | {"D": first.parts["D"]}
+        operator.kept(0)[-1].parts = parts
+        next(kept for kept in operator.kept(0) if kept.number == number).parts = parts
+    operator.end_day()
+    account = check(operator, operator.account("svb"), [first.delivery() | {"persons": 3}])
+    assert account.findings == ()
+    account = check(operator, operator.account("svb"), [first.delivery() | {"persons": 2}])
+    assert [finding.code for finding in account.findings] == ["persons-differ"]
+    assert "3 entries" in account.findings[0].message
+
+
+def lanes(received: list[Document]) -> list[Document]:
+    """Return deliveries by lane and number."""
+    return sorted(received, key=lambda item: (item["lane"], item["sequence"]))
+
+
+def test_every_difference_is_named_with_its_place(days_of_two: Operator) -> None:
+    document, received = days_of_two.account("svb"), lanes(days_of_two.received("svb"))
+    lane = max((0, 1), key=lambda lane: sum(item["lane"] == lane for item in received))
+    mine = [item for item in received if item["lane"] == lane]
+    others = [item for item in received if item["lane"] != lane]
+    assert len(mine) >= 3
+
+    account = check(days_of_two, document, [*others, *mine[1:]])
+    assert codes(account) == [("invented", "1")]
+    assert account.findings[0].where == f"svb.events, partition 0, lane {lane}, number 1"
+
+    more = mine[-1] | {"sequence": mine[-1]["sequence"] + 1}
+    assert codes(check(days_of_two, document, [*received, more])) == [("not-logged", str(more["sequence"]))]
+
+    changed = mine[1] | {"valueSha256": "00" * 32}
+    assert codes(check(days_of_two, document, [*others, mine[0], changed, *mine[2:]])) == [("value-changed", "2")]
+
+    assert codes(check(days_of_two, document, [*received, changed])) == [("received-twice", "2")]
+    assert codes(check(days_of_two, document, [*received, mine[1]])) == []
+
+    later = mine[-1] | {"sequence": mine[-1]["sequence"] + 3}
+    gap = mine[-1]["sequence"] + 1
+    assert codes(check(days_of_two, document, [*received, later])) == [("gap", str(gap)), ("not-logged", str(gap + 2))]
+    assert check(days_of_two, document, []).findings[0].code == "invented"
+
+
+def test_a_delivery_without_persons_is_not_missed(days_of_two: Operator) -> None:
+    received = days_of_two.received("svb")
+    more = {"topic": "other", "partition": 0, "lane": 0, "sequence": 1, "valueSha256": "00" * 32}
+    assert codes(check(days_of_two, days_of_two.account("svb"), [*received, more])) == [("not-logged", "1")]
+    assert codes(check(days_of_two, days_of_two.account("svb"), [*received, more | {"persons": 0}])) == []
+
+
+def test_deliveries_around_the_asked_days_are_not_missed_where_their_time_is_known(days_of_two: Operator) -> None:
+    def told(entry: Any) -> Document:
+        return entry.delivery() | {"at": json.loads(entry.parts["D"])["at"]}
+
+    received = [told(kept) for kept in days_of_two.kept(0) if kept.recipient == "svb"]
+    document = days_of_two.account("svb", first=1, last=2)
+    account = check(days_of_two, document, received, first=1, last=2)
+    assert (account.findings, account.outside) == ((), 4)
+    late = received[0] | {"topic": "x", "sequence": 1, "at": "2000-01-03T23:58:00.000Z"}
+    account = check(days_of_two, document, [*received, late], first=1, last=2)
+    assert (account.findings, account.outside) == ((), 5)
+    soon = late | {"at": "2000-01-03T23:50:00.000Z"}
+    assert codes(check(days_of_two, document, [*received, soon], first=1, last=2)) == [("not-logged", "1")]
+
+
+def test_an_erased_entry_can_no_longer_be_compared_and_hides_no_more_than_itself(days_of_two: Operator) -> None:
+    operator = Operator()
+    for at in range(4):
+        operator.deliver(f"bsn:{at}", "svb")
+    operator.end_day()
+    received = operator.received("svb")
+    operator.kept(0)[0].erased = "order"
+    account = check(operator, operator.account("svb"), received)
+    assert (account.erased, account.findings) == (1, ())
+    more = received[0] | {"topic": "other", "sequence": 1}
+    assert [code for code, _ in codes(check(operator, operator.account("svb"), [*received, more]))] == [
+        "not-logged"
+    ] * 2
+
+
+def test_a_list_of_others_is_not_ones_own(days_of_two: Operator) -> None:
+    with pytest.raises(Tampered) as caught:
+        check(days_of_two, days_of_two.account("uwv"), [])
+    assert caught.value.code.startswith("trie-proof")
+    with pytest.raises(Tampered) as caught:
+        check(days_of_two, days_of_two.account("svb") | {"recipient": "uwv"}, [])
+    assert caught.value.code == "recipient-other"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json",
+        b'{"topic": "t"}',
+        b'{"topic":"t","partition":0,"lane":0,"sequence":0,"valueSha256":"' + b"0" * 64 + b'"}',
+        b'{"topic":"t","partition":0,"lane":0,"sequence":1,"sequence":2,"valueSha256":"' + b"0" * 64 + b'"}',
+        b'{"topic":"t","partition":0,"lane":0,"sequence":1,"valueSha256":"' + b"0" * 64 + b'","who":"x"}',
+        b'{"topic":"t","partition":0,"lane":0,"sequence":1,"valueSha256":"' + b"0" * 64 + b'","at":"today"}',
+        b'{"topic":"t","partition":0,"lane":0,"sequence":1,"valueSha256":"' + b"0" * 64 + b'","persons":-1}',
+    ],
+)
+def test_a_line_of_what_was_received_that_cannot_be_read_is_named(line: bytes) -> None:
+    with pytest.raises(Invalid) as caught:
+        list(read_received([b"\n", line]))
+    assert caught.value.code == "received-line"
+    assert "line 2" in caught.value.message
