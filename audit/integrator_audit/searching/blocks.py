@@ -1,0 +1,368 @@
+"""The index of a log by what part A says: a file beside the log, built in blocks off the write path.
+
+- It holds nothing that the log does not hold and can be deleted and built anew at any time. It is the operator's own
+  aid and proves nothing: what an auditor believes are openings and whole lists.
+- It covers a prefix of the log in whole blocks of 2^h entries (16 by default); each block is one transaction, so it
+  goes on where it stopped. A block keeps the root over its entries: an index of another history is recognised and begun
+  anew.
+- A *kind* is what a statement says without its dates and instants and without the members that are left out (ids,
+  digests): there are as many as ways to disclose, not as many as days or entries. `listed` belongs to the kind.
+- Of each block and kind it keeps the offsets of the entries, grouped by statement and hour, and how many persons they
+  are about. There is no person in it, and no time more exact than the hour; an entry whose time was erased counts in
+  the hour of the entry before it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+from array import array
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from integrator_audit.database import connect, is_new, translated
+from integrator_audit.errors import Refused, Tampered, Unavailable
+from integrator_audit.findings import Progress, no_progress
+from integrator_audit.searching.log import HOUR_MS, Row, SearchedLog
+from integrator_audit.searching.terms import Term, day_of, is_moment, read_terms
+
+HEIGHT: Final = 16
+"""A block has 2^16 entries, and no more than that: offsets are u16."""
+MAX_KINDS: Final = 1 << 17
+"""Every reader holds the kinds in memory: so many are a sign that a member with ever new values was not left out."""
+
+_APPLICATION_ID: Final = 0x64697331  # "dis1"
+_FORMAT: Final = 1
+_KIND_BITS: Final = 24
+_SCHEMA = """
+CREATE TABLE index_of (origin TEXT NOT NULL, left_out TEXT NOT NULL, height INTEGER NOT NULL,
+  begun BLOB NOT NULL, hour INTEGER NOT NULL);
+CREATE TABLE kind (kid INTEGER PRIMARY KEY, listed INTEGER NOT NULL, terms TEXT NOT NULL, n INTEGER NOT NULL,
+  blocks BLOB NOT NULL, UNIQUE (terms, listed));
+CREATE TABLE statement (aid INTEGER NOT NULL, listed INTEGER NOT NULL, kid INTEGER NOT NULL, day TEXT NOT NULL,
+  PRIMARY KEY (aid, listed)) WITHOUT ROWID;
+CREATE TABLE block (number INTEGER PRIMARY KEY, root BLOB NOT NULL, first_hour INTEGER NOT NULL,
+  last_hour INTEGER NOT NULL);
+CREATE TABLE posting (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, persons INTEGER NOT NULL,
+  first_hour INTEGER NOT NULL, last_hour INTEGER NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL,
+  groups BLOB NOT NULL, offsets BLOB NOT NULL)
+"""
+
+
+_Key = tuple[int, bool, int]
+"""A statement, whether its entries are listed, and their hour."""
+
+
+class Group(NamedTuple):
+    """The entries of one statement in one hour, inside one block: how many there are."""
+
+    statement: int
+    hour: int
+    n: int
+
+
+class Posting(NamedTuple):
+    """The entries of one kind in one block. Days are ISO 8601 and empty where statements name none."""
+
+    number: int
+    """Block and kind: see `posting_id`."""
+    n: int
+    persons: int
+    first_hour: int
+    last_hour: int
+    first_day: str
+    last_day: str
+    groups: bytes
+    """Statements, then hours, then counts less one, of each group: little-endian u32, u32, u16."""
+    offsets: bytes
+    """Of each group its offsets in the block, ascending: little-endian u16."""
+
+    @property
+    def block(self) -> int:
+        """Return the number of the block."""
+        return self.number >> _KIND_BITS
+
+    @property
+    def kind(self) -> int:
+        """Return the number of the kind."""
+        return self.number & (1 << _KIND_BITS) - 1
+
+    def each_group(self) -> Iterator[Group]:
+        """Yield the groups in the order of their offsets."""
+        size = len(self.groups) // 10
+        numbers = _read("I", self.groups[: 8 * size])
+        counts = _read("H", self.groups[8 * size :])
+        for at in range(size):
+            yield Group(numbers[at], numbers[size + at], counts[at] + 1)
+
+    def each_offset(self) -> array[int]:
+        """Return all offsets, group by group."""
+        return _read("H", self.offsets)
+
+
+def posting_id(block: int, kind: int) -> int:
+    """Return the number of a posting: those of one block stand together."""
+    return block << _KIND_BITS | kind
+
+
+def kind_terms(terms: Iterable[Term], left_out: frozenset[str]) -> list[Term]:
+    """Return what of a statement makes its kind."""
+    return [term for term in terms if term.member not in left_out and not is_moment(term.value)]
+
+
+class IndexFile:
+    """The file of one log's index. One process builds it, others read it; not to be shared between threads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use `open` or `read_only` instead."""
+        self.connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the file for building, or create it. Raises `Refused` (`search-format`) for somebody else's file."""
+        with translated("search"):
+            connection = connect(path)
+            # What a crash of the machine takes away is built again.
+            connection.execute("PRAGMA synchronous=NORMAL")
+            if is_new(connection):
+                with _transaction(connection):
+                    for statement in _SCHEMA.split(";"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+                    connection.execute(f"PRAGMA user_version={_FORMAT}")
+        return cls(connection)._checked()
+
+    @classmethod
+    def read_only(cls, path: Path) -> Self | None:
+        """Open the file for reading; None when there is none yet."""
+        try:
+            with translated("search"):
+                return cls(connect(path, mode="ro"))._checked()
+        except Unavailable as error:
+            if error.code == "no-such-file":
+                return None
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def height(self) -> int:
+        """Return h, where a block has 2^h entries."""
+        with translated("search"):
+            row = self.connection.execute("SELECT height FROM index_of").fetchone()
+        return row[0] if row else HEIGHT
+
+    def blocks(self) -> int:
+        """Return how many blocks are indexed: the index covers the entries below `blocks << height`."""
+        with translated("search"):
+            return self.connection.execute("SELECT coalesce(max(number) + 1, 0) FROM block").fetchone()[0]
+
+    def version(self) -> tuple[bytes, int]:
+        """Return what changes whenever the index does: which building of it this is, and how many blocks it has."""
+        with translated("search"):
+            row = self.connection.execute("SELECT begun FROM index_of").fetchone()
+        return (row[0] if row else b"", self.blocks())
+
+    def left_out(self) -> frozenset[str]:
+        """Return the members that no term is made of."""
+        with translated("search"):
+            row = self.connection.execute("SELECT left_out FROM index_of").fetchone()
+        return frozenset(json.loads(row[0])) if row else frozenset()
+
+    def is_of(self, log: SearchedLog) -> bool:
+        """Tell whether this is an index of the log, by its origin and by the root over the last block."""
+        with translated("search"):
+            origin = self.connection.execute("SELECT origin FROM index_of").fetchone()
+            last = self.connection.execute("SELECT number, root FROM block ORDER BY number DESC LIMIT 1").fetchone()
+        if origin is None or origin[0] != log.origin:
+            return False
+        height = self.height()
+        return last is None or ((last[0] + 1) << height <= log.size and log.subtree(height, last[0]) == last[1])
+
+    def update(
+        self,
+        log: SearchedLog,
+        *,
+        left_out: frozenset[str] = frozenset(),
+        height: int = HEIGHT,
+        progress: Progress = no_progress,
+    ) -> int:
+        """Index every whole block of the log that is not indexed yet; return how many entries are indexed then.
+
+        An index of another log or history, or made in another way, is begun anew.
+        """
+        if (self.left_out(), self.height()) != (left_out, height) or not self.is_of(log):
+            self._begin(log.origin, left_out, height)
+        whole = log.size >> height
+        for number in range(self.blocks(), whole):
+            self._add(log, number, left_out, height)
+            progress(number + 1, whole)
+        return whole << height
+
+    def _begin(self, origin: str, left_out: frozenset[str], height: int) -> None:
+        with translated("search"), _transaction(self.connection):
+            for table in ("index_of", "kind", "statement", "block", "posting"):
+                self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  names from the line above
+            begun = (origin, json.dumps(sorted(left_out)), height, os.urandom(8))
+            self.connection.execute("INSERT INTO index_of VALUES (?, ?, ?, ?, 0)", begun)
+
+    def _add(self, log: SearchedLog, number: int, left_out: frozenset[str], height: int) -> None:
+        with translated("search"), _transaction(self.connection):
+            (hour,) = self.connection.execute("SELECT hour FROM index_of").fetchone()
+            kinds = _Kinds(self.connection, log, left_out)
+            first = number << height
+            rows = log.rows(first, first + (1 << height))
+            postings, hours = group(rows, first, number, hour=hour, kinds=kinds)
+            if len(hours) != 1 << height:
+                message = f"{log.origin} does not hold all entries of its block {number}; run fsck"
+                raise Tampered("search-entries", message)
+            self.connection.executemany("INSERT INTO posting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", postings)
+            block = (number, log.subtree(height, number), min(hours), max(hours))
+            self.connection.execute("INSERT INTO block VALUES (?, ?, ?, ?)", block)
+            self.connection.execute("UPDATE index_of SET hour = ?", (hours[-1],))
+            kinds.found_in(number, postings)
+
+    def _checked(self) -> Self:
+        with translated("search"):
+            (application,) = self.connection.execute("PRAGMA application_id").fetchone()
+            (version,) = self.connection.execute("PRAGMA user_version").fetchone()
+        if (application, version) != (_APPLICATION_ID, _FORMAT):
+            self.connection.close()
+            raise Refused(
+                "search-format", "the file is not an index that this version reads: remove it, or name another"
+            )
+        return self
+
+
+class _Kinds:
+    """The kinds of statements while one block is added, inside its transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, log: SearchedLog, left_out: frozenset[str]) -> None:
+        self._connection = connection
+        self._log = log
+        self._left_out = left_out
+        self._days: dict[int, str] = {}
+
+    def of(self, statement: int, *, listed: bool) -> int:
+        """Return the kind of a statement, making it when it is new."""
+        row = self._connection.execute(
+            "SELECT kid, day FROM statement WHERE aid = ? AND listed = ?", (statement, listed)
+        ).fetchone()
+        if row is not None:
+            self._days[statement] = row[1]
+            return row[0]
+        terms = read_terms(self._log.statement(statement))
+        told = json.dumps(kind_terms(terms, self._left_out), ensure_ascii=False, separators=(",", ":"))
+        self._days[statement] = day_of(terms) or ""
+        known = self._connection.execute(
+            "SELECT kid FROM kind WHERE terms = ? AND listed = ?", (told, listed)
+        ).fetchone()
+        kind = self._new(told, listed=listed) if known is None else known[0]
+        row = (statement, listed, kind, self._days[statement])
+        self._connection.execute("INSERT INTO statement VALUES (?, ?, ?, ?)", row)
+        return kind
+
+    def day(self, statement: int) -> str:
+        """Return the day that a statement names, of those that `of` was asked about; empty when it names none."""
+        return self._days[statement]
+
+    def found_in(self, block: int, postings: Iterable[Posting]) -> None:
+        """Note which kinds are in a block."""
+        for posting in postings:
+            kind = posting.kind
+            (blocks,) = self._connection.execute("SELECT blocks FROM kind WHERE kid = ?", (kind,)).fetchone()
+            wider = int.from_bytes(blocks, "little") | 1 << block
+            told = wider.to_bytes(block // 8 + 1, "little")
+            self._connection.execute("UPDATE kind SET blocks = ?, n = n + ? WHERE kid = ?", (told, posting.n, kind))
+
+    def _new(self, terms: str, *, listed: bool) -> int:
+        (kind,) = self._connection.execute("SELECT coalesce(max(kid) + 1, 0) FROM kind").fetchone()
+        if kind >= MAX_KINDS:
+            message = (
+                f"the statements of {self._log.origin} are of more than {MAX_KINDS} kinds: leave out the members that "
+                "are different in each, such as ids and digests"
+            )
+            raise Refused("search-kinds", message)
+        self._connection.execute("INSERT INTO kind VALUES (?, ?, ?, 0, x'')", (kind, listed, terms))
+        return kind
+
+
+def group(rows: Iterable[Row], first: int, block: int, *, hour: int, kinds: _Kinds) -> tuple[list[Posting], list[int]]:
+    """Return the postings of the block that begins at the index `first`, and the hour of each of its entries.
+
+    `hour` is that of the entry before the block, for entries whose own was erased.
+    """
+    groups: dict[_Key, list[int]] = {}
+    people: dict[tuple[int, bool], set[int]] = {}
+    hours: list[int] = []
+    for number, statement, at, person, listed in rows:
+        if at:
+            hour = at // HOUR_MS
+        hours.append(hour)
+        key = (statement, listed, hour)
+        if key in groups:
+            groups[key].append(number - first)
+        else:
+            groups[key] = [number - first]
+        if person:
+            people.setdefault((statement, listed), set()).add(person)
+    by_kind: dict[int, list[_Key]] = {}
+    for key in groups:
+        by_kind.setdefault(kinds.of(key[0], listed=key[1]), []).append(key)
+    return [
+        _posting(
+            posting_id(block, kind),
+            {key: groups[key] for key in keys},
+            days=[kinds.day(statement) for statement, _, _ in keys],
+            persons=len(set[int]().union(*(people.get(key[:2], ()) for key in keys))),
+        )
+        for kind, keys in sorted(by_kind.items())
+    ], hours
+
+
+def _posting(number: int, groups: Mapping[_Key, list[int]], *, days: list[str], persons: int) -> Posting:
+    hours = [hour for _, _, hour in groups]
+    counts = [len(offsets) for offsets in groups.values()]
+    return Posting(
+        number,
+        sum(counts),
+        persons,
+        min(hours),
+        max(hours),
+        min(days),
+        max(days),
+        _write("I", [statement for statement, _, _ in groups] + hours) + _write("H", [count - 1 for count in counts]),
+        _write("H", [offset for offsets in groups.values() for offset in offsets]),
+    )
+
+
+def _write(kind: str, values: Iterable[int]) -> bytes:
+    packed = array(kind, values)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def _read(kind: str, data: bytes) -> array[int]:
+    values: array[int] = array(kind)
+    values.frombytes(data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.rollback()
+        raise
