@@ -7,9 +7,9 @@
   anew.
 - A *kind* is what a statement says without its dates and instants and without the members that are left out (ids,
   digests): there are as many as ways to disclose, not as many as days or entries. `listed` belongs to the kind.
-- Of each block and kind it keeps the offsets of the entries, grouped by statement and hour, and how many persons they
-  are about. There is no person in it, and no time more exact than the hour; an entry whose time was erased counts in
-  the hour of the entry before it.
+- Of each block and kind it keeps the offsets of the entries, grouped by statement and hour, and how many listed
+  persons they are about. There is no person in it, and no time more exact than the hour; an entry whose time was erased
+  counts in the hour of the entry before it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import sqlite3
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Final, NamedTuple, Self
 from integrator_audit.database import connect, is_new, translated
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
-from integrator_audit.searching.log import HOUR_MS, Row, SearchedLog
+from integrator_audit.searching.log import HOUR_MS, SearchedLog
 from integrator_audit.searching.terms import Term, day_of, is_moment, read_terms
 
 HEIGHT: Final = 16
@@ -40,13 +41,13 @@ _FORMAT: Final = 1
 _KIND_BITS: Final = 24
 _SCHEMA = """
 CREATE TABLE index_of (origin TEXT NOT NULL, left_out TEXT NOT NULL, height INTEGER NOT NULL,
-  begun BLOB NOT NULL, hour INTEGER NOT NULL);
-CREATE TABLE kind (kid INTEGER PRIMARY KEY, listed INTEGER NOT NULL, terms TEXT NOT NULL, n INTEGER NOT NULL,
-  blocks BLOB NOT NULL, UNIQUE (terms, listed));
+  written BLOB NOT NULL);
+CREATE TABLE kind (kid INTEGER PRIMARY KEY, listed INTEGER NOT NULL, terms TEXT NOT NULL, blocks BLOB NOT NULL,
+  UNIQUE (terms, listed));
 CREATE TABLE statement (aid INTEGER NOT NULL, listed INTEGER NOT NULL, kid INTEGER NOT NULL, day TEXT NOT NULL,
   PRIMARY KEY (aid, listed)) WITHOUT ROWID;
 CREATE TABLE block (number INTEGER PRIMARY KEY, root BLOB NOT NULL, first_hour INTEGER NOT NULL,
-  last_hour INTEGER NOT NULL);
+  last_hour INTEGER NOT NULL, hour INTEGER NOT NULL, erased INTEGER NOT NULL);
 CREATE TABLE posting (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, persons INTEGER NOT NULL,
   first_hour INTEGER NOT NULL, last_hour INTEGER NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL,
   groups BLOB NOT NULL, offsets BLOB NOT NULL)
@@ -128,6 +129,7 @@ class IndexFile:
             connection = connect(path)
             # What a crash of the machine takes away is built again.
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA secure_delete=ON")
             if is_new(connection):
                 with _transaction(connection):
                     for statement in _SCHEMA.split(";"):
@@ -162,11 +164,16 @@ class IndexFile:
         with translated("search"):
             return self.connection.execute("SELECT coalesce(max(number) + 1, 0) FROM block").fetchone()[0]
 
-    def version(self) -> tuple[bytes, int]:
-        """Return what changes whenever the index does: which building of it this is, and how many blocks it has."""
+    def version(self) -> tuple[int, bytes]:
+        """Return what is another whenever the index is: how many blocks it has, and a mark of the last writing."""
         with translated("search"):
-            row = self.connection.execute("SELECT begun FROM index_of").fetchone()
-        return (row[0] if row else b"", self.blocks())
+            row = self.connection.execute("SELECT written FROM index_of").fetchone()
+        return self.blocks(), row[0] if row else b""
+
+    def hour(self) -> int:
+        """Return the hour of the last indexed entry, 0 before there is one."""
+        with translated("search"):
+            return self._hour_before(self.blocks())
 
     def left_out(self) -> frozenset[str]:
         """Return the members that no term is made of."""
@@ -194,14 +201,22 @@ class IndexFile:
     ) -> int:
         """Index every whole block of the log that is not indexed yet; return how many entries are indexed then.
 
-        An index of another log or history, or made in another way, is begun anew.
+        Blocks in which entries were erased since are written again, without their hours and persons. An index of
+        another log or history, or made in another way, is begun anew.
         """
         if (self.left_out(), self.height()) != (left_out, height) or not self.is_of(log):
             self._begin(log.origin, left_out, height)
         whole = log.size >> height
-        for number in range(self.blocks(), whole):
-            self._add(log, number, left_out, height)
-            progress(number + 1, whole)
+        for number in range(whole):
+            first, end = number << height, (number + 1) << height
+            kept = self._kept_erased(number)
+            if kept is None or kept != log.erased_between(first, end):
+                self._write(log, number, left_out, height)
+                progress(number + 1, whole)
+        with translated("search"):
+            # What was erased shall not live on in the write-ahead log. A reader may keep this from being done; the
+            # next call does it.
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return whole << height
 
     def _begin(self, origin: str, left_out: frozenset[str], height: int) -> None:
@@ -209,23 +224,35 @@ class IndexFile:
             for table in ("index_of", "kind", "statement", "block", "posting"):
                 self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  names from the line above
             begun = (origin, json.dumps(sorted(left_out)), height, os.urandom(8))
-            self.connection.execute("INSERT INTO index_of VALUES (?, ?, ?, ?, 0)", begun)
+            self.connection.execute("INSERT INTO index_of VALUES (?, ?, ?, ?)", begun)
 
-    def _add(self, log: SearchedLog, number: int, left_out: frozenset[str], height: int) -> None:
+    def _write(self, log: SearchedLog, number: int, left_out: frozenset[str], height: int) -> None:
+        """Write one block, in the place of the one that was written before some of its entries were erased."""
+        first, end = number << height, (number + 1) << height
         with translated("search"), _transaction(self.connection):
-            (hour,) = self.connection.execute("SELECT hour FROM index_of").fetchone()
             kinds = _Kinds(self.connection, log, left_out)
-            first = number << height
-            rows = log.rows(first, first + (1 << height))
-            postings, hours = group(rows, first, number, hour=hour, kinds=kinds)
-            if len(hours) != 1 << height:
+            # In this order: what is erased meanwhile makes the block be written once more.
+            erased = log.erased_between(first, end)
+            postings, hours = group(log, first, end, hour=self._hour_before(number), kinds=kinds)
+            if len(hours) != end - first:
                 message = f"{log.origin} does not hold all entries of its block {number}; run fsck"
                 raise Tampered("search-entries", message)
+            ends = (posting_id(number, 0), posting_id(number + 1, 0))
+            self.connection.execute("DELETE FROM posting WHERE id >= ? AND id < ?", ends)
             self.connection.executemany("INSERT INTO posting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", postings)
-            block = (number, log.subtree(height, number), min(hours), max(hours))
-            self.connection.execute("INSERT INTO block VALUES (?, ?, ?, ?)", block)
-            self.connection.execute("UPDATE index_of SET hour = ?", (hours[-1],))
+            block = (number, log.subtree(height, number), min(hours), max(hours), hours[-1], erased)
+            self.connection.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?)", block)
+            self.connection.execute("UPDATE index_of SET written = ?", (os.urandom(8),))
             kinds.found_in(number, postings)
+
+    def _kept_erased(self, number: int) -> int | None:
+        with translated("search"):
+            row = self.connection.execute("SELECT erased FROM block WHERE number = ?", (number,)).fetchone()
+        return row[0] if row else None
+
+    def _hour_before(self, number: int) -> int:
+        row = self.connection.execute("SELECT hour FROM block WHERE number = ?", (number - 1,)).fetchone()
+        return row[0] if row else 0
 
     def _checked(self) -> Self:
         with translated("search"):
@@ -246,10 +273,17 @@ class _Kinds:
         self._connection = connection
         self._log = log
         self._left_out = left_out
+        self._known: dict[tuple[int, bool], int] = {}
         self._days: dict[int, str] = {}
 
     def of(self, statement: int, *, listed: bool) -> int:
         """Return the kind of a statement, making it when it is new."""
+        kind = self._known.get((statement, listed))
+        if kind is None:
+            kind = self._known[statement, listed] = self._find(statement, listed=listed)
+        return kind
+
+    def _find(self, statement: int, *, listed: bool) -> int:
         row = self._connection.execute(
             "SELECT kid, day FROM statement WHERE aid = ? AND listed = ?", (statement, listed)
         ).fetchone()
@@ -277,8 +311,8 @@ class _Kinds:
             kind = posting.kind
             (blocks,) = self._connection.execute("SELECT blocks FROM kind WHERE kid = ?", (kind,)).fetchone()
             wider = int.from_bytes(blocks, "little") | 1 << block
-            told = wider.to_bytes(block // 8 + 1, "little")
-            self._connection.execute("UPDATE kind SET blocks = ?, n = n + ? WHERE kid = ?", (told, posting.n, kind))
+            told = wider.to_bytes(wider.bit_length() // 8 + 1, "little")
+            self._connection.execute("UPDATE kind SET blocks = ? WHERE kid = ?", (told, kind))
 
     def _new(self, terms: str, *, listed: bool) -> int:
         (kind,) = self._connection.execute("SELECT coalesce(max(kid) + 1, 0) FROM kind").fetchone()
@@ -288,38 +322,44 @@ class _Kinds:
                 "are different in each, such as ids and digests"
             )
             raise Refused("search-kinds", message)
-        self._connection.execute("INSERT INTO kind VALUES (?, ?, ?, 0, x'')", (kind, listed, terms))
+        self._connection.execute("INSERT INTO kind VALUES (?, ?, ?, x'')", (kind, listed, terms))
         return kind
 
 
-def group(rows: Iterable[Row], first: int, block: int, *, hour: int, kinds: _Kinds) -> tuple[list[Posting], list[int]]:
-    """Return the postings of the block that begins at the index `first`, and the hour of each of its entries.
+def group(log: SearchedLog, first: int, end: int, *, hour: int, kinds: _Kinds) -> tuple[list[Posting], list[int]]:
+    """Return the postings of the block of entries from `first` to below `end`, and the hour of each entry.
 
     `hour` is that of the entry before the block, for entries whose own was erased.
     """
+    unlisted = set(log.unlisted_between(first, end))
     groups: dict[_Key, list[int]] = {}
-    people: dict[tuple[int, bool], set[int]] = {}
     hours: list[int] = []
-    for number, statement, at, person, listed in rows:
+    for number, statement, at in log.rows(first, end):
         if at:
             hour = at // HOUR_MS
         hours.append(hour)
-        key = (statement, listed, hour)
+        key = (statement, number not in unlisted, hour)
         if key in groups:
             groups[key].append(number - first)
         else:
             groups[key] = [number - first]
-        if person:
-            people.setdefault((statement, listed), set()).add(person)
     by_kind: dict[int, list[_Key]] = {}
-    for key in groups:
-        by_kind.setdefault(kinds.of(key[0], listed=key[1]), []).append(key)
+    of_entry = [-1] * (end - first)
+    for key, offsets in groups.items():
+        kind = kinds.of(key[0], listed=key[1])
+        by_kind.setdefault(kind, []).append(key)
+        for offset in offsets:
+            of_entry[offset] = kind
+    persons = Counter[int]()
+    for _, indices in log.persons_between(first, end):
+        persons.update({of_entry[index - first] for index in indices})
+    block = first // (end - first)
     return [
         _posting(
             posting_id(block, kind),
             {key: groups[key] for key in keys},
             days=[kinds.day(statement) for statement, _, _ in keys],
-            persons=len(set[int]().union(*(people.get(key[:2], ()) for key in keys))),
+            persons=persons[kind],
         )
         for kind, keys in sorted(by_kind.items())
     ], hours

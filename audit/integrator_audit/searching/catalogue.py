@@ -79,7 +79,8 @@ class Catalogue:
         """How many blocks there are."""
         self.height = HEIGHT
         """A block has 2^height entries."""
-        self.left_out: frozenset[str] = frozenset()
+        self.hour = 0
+        """The hour of the last entry that is in a block."""
         self.kinds = Kinds()
         # By kind: the blocks that it is in, as bits.
         self._blocks: list[int] = []
@@ -90,7 +91,7 @@ class Catalogue:
         """Return the catalogue of a file."""
         made = cls()
         with translated("search"):
-            made.size, made.height, made.left_out = index.blocks(), index.height(), index.left_out()
+            made.size, made.height, made.hour = index.blocks(), index.height(), index.hour()
             for listed, told, blocks in index.connection.execute("SELECT listed, terms, blocks FROM kind ORDER BY kid"):
                 terms = tuple(Term(*term) for term in cast("list[list[str]]", json.loads(told)))
                 made.kinds.add(terms, listed=bool(listed))

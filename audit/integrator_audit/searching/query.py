@@ -130,7 +130,7 @@ class LogSearch:
         self._lock = threading.Lock()
         # Owned by the lock.
         self._index: IndexFile | None = None
-        self._catalogue, self._version = Catalogue(), (b"", 0)
+        self._catalogue, self._version = Catalogue(), (0, b"")
         self._tail = Tail(0, left_out)
         self._statements: dict[int, bytes] = {}
 
@@ -190,13 +190,13 @@ class LogSearch:
                 else:
                     self._forget()
         if self._catalogue.end != self._tail.start:
-            self._tail = Tail(self._catalogue.end, self.left_out)
+            self._tail = Tail(self._catalogue.end, self.left_out, hour=self._catalogue.hour)
 
     def _forget(self) -> None:
         if self._index is not None:
             self._index.close()
         self._index = None
-        self._catalogue, self._version = Catalogue(), (b"", 0)
+        self._catalogue, self._version = Catalogue(), (0, b"")
 
     def _statement(self, number: int) -> bytes:
         found = self._statements.get(number)

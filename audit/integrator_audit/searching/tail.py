@@ -35,7 +35,8 @@ class _Said(NamedTuple):
 class Tail:
     """Entries from `start` to below `end`. Owned by one search; not to be shared between threads."""
 
-    def __init__(self, start: int, left_out: frozenset[str]) -> None:
+    def __init__(self, start: int, left_out: frozenset[str], *, hour: int = 0) -> None:
+        """`hour` is that of the entry before `start`, for entries whose own was erased."""
         self.start = start
         self.kinds = Kinds()
         self._left_out = left_out
@@ -45,7 +46,7 @@ class Tail:
         # By entry: what it says, as a place in `_said`; its hour; its person's number.
         self._code = array("I")
         self._hour = array("I")
-        self._last_hour = 0
+        self._last_hour = hour
 
     @property
     def end(self) -> int:
@@ -54,10 +55,14 @@ class Tail:
 
     def extend(self, log: SearchedLog, size: int) -> None:
         """Read the log's entries up to `size`. Raises `Tampered` (`search-entries`) when one is missing."""
+        if size <= self.end:
+            return
         codes = self._codes
-        for number, statement, at, _, listed in log.rows(self.end, size) if size > self.end else ():
+        unlisted = set(log.unlisted_between(self.end, size))
+        for number, statement, at in log.rows(self.end, size):
             if number != self.end:
                 break
+            listed = number not in unlisted
             code = codes.get((statement, listed))
             if code is None:
                 code = self._learn(log, statement, listed=listed)

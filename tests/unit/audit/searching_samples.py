@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 from integrator_audit import part
 from integrator_audit.merkle import fold, leaf_hash
-from integrator_audit.searching.log import HOUR_MS, Row
+from integrator_audit.searching.log import HOUR_MS
 from integrator_audit.searching.query import Question
 from integrator_audit.searching.terms import day_of, holds, read_terms
 
@@ -28,6 +29,16 @@ def statement(recipient: str = "svb", **change: object) -> bytes:
     return part("sample.accountability/v1", members | change)
 
 
+class Row(NamedTuple):
+    """One entry; `at` is 0 once it was erased, `person` 0 for nobody."""
+
+    number: int
+    statement: int
+    at: int
+    person: int
+    listed: bool
+
+
 @dataclass
 class MemoryLog:
     """A `SearchedLog` in memory."""
@@ -35,6 +46,7 @@ class MemoryLog:
     origin: str = "demo.integrator.example/ledger/demo/s0-2025h2"
     entries: list[Row] = field(default_factory=list[Row])
     statements: list[bytes] = field(default_factory=lambda: [b""])
+    erased: set[int] = field(default_factory=set[int])
     read: int = 0
     """How many rows were asked for."""
 
@@ -50,9 +62,27 @@ class MemoryLog:
         self.entries.append(row)
         return row.number
 
-    def rows(self, start: int, stop: int) -> Iterator[Row]:
+    def rows(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         self.read += stop - start
-        return iter(self.entries[start:stop])
+        return (row[:3] for row in self.entries[start:stop])
+
+    def unlisted_between(self, start: int, stop: int) -> list[int]:
+        return [row.number for row in self.entries[start:stop] if not row.listed]
+
+    def erase(self, number: int) -> None:
+        """Erase the body of an entry."""
+        self.erased.add(number)
+        self.entries[number] = self.entries[number]._replace(at=0, person=0)
+
+    def erased_between(self, start: int, stop: int) -> int:
+        return sum(1 for number in self.erased if start <= number < stop)
+
+    def persons_between(self, start: int, stop: int) -> list[tuple[bytes, list[int]]]:
+        found: dict[bytes, list[int]] = {}
+        for row in self.entries[start:stop]:
+            if row.person and row.listed:
+                found.setdefault(pseudonym(row.person), []).append(row.number)
+        return list(found.items())
 
     def statement(self, number: int) -> bytes:
         return self.statements[number]
