@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from integrator_audit.errors import Invalid, Refused
 
@@ -25,6 +25,18 @@ FEWEST_PERSONS: Final = 10
 DIMENSIONS: Final = ("recipient", "provider", "stream", "purpose", "basis", "authorisation", "month")
 _MONTH: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 _KEYS: Final = {"schema", "origins", "dimensions", "cells", "merged"}
+
+
+class Crowd(NamedTuple):
+    """How many entries a cell has, and the pseudonyms of their persons; None when it is known to be ten or more."""
+
+    entries: int
+    persons: Set[bytes] | None
+
+    @property
+    def small(self) -> bool:
+        """Say whether the cell is about fewer than ten persons."""
+        return self.persons is not None and len(self.persons) < FEWEST_PERSONS
 
 
 @dataclass(slots=True)
@@ -56,13 +68,23 @@ def summarise(
         cell.entries += 1
         if cell.small:
             cell.persons.add(person)
+    crowds = {values: Crowd(cell.entries, cell.persons) for values, cell in cells.items()}
+    return totals(crowds, origins=origins, dimensions=dimensions)
+
+
+def totals(
+    cells: Mapping[tuple[str, ...], Crowd], *, origins: Sequence[str], dimensions: Sequence[str]
+) -> dict[str, object]:
+    """Return the public document over cells that are counted already. Raises `Invalid` (`public-dimension`)."""
+    _check_dimensions(dimensions)
+    for values in cells:
+        _check_values(values, dimensions)
     merged = [values for values, cell in cells.items() if cell.small]
     large = sorted((cell.entries, values) for values, cell in cells.items() if not cell.small)
-    together = set[bytes]().union(*(cells[values].persons for values in merged))
-    if merged and len(together) < FEWEST_PERSONS and large:
-        values = large.pop(0)[1]
-        merged.append(values)
-        together |= cells[values].persons
+    few = len(set[bytes]().union(*(cells[values].persons or () for values in merged))) < FEWEST_PERSONS
+    if merged and few and large:
+        merged.append(large.pop(0)[1])
+        few = False
     document: dict[str, object] = {
         "schema": SCHEMA,
         "origins": sorted(origins),
@@ -71,8 +93,7 @@ def summarise(
     }
     if merged:
         # Where nobody else is in the table, even the number of entries would be about fewer than ten persons.
-        few = len(together) < FEWEST_PERSONS
-        total = {} if few else {"entries": sum(cells[values].entries for values in merged)}
+        total: dict[str, int] = {} if few else {"entries": sum(cells[values].entries for values in merged)}
         document["merged"] = {"cells": len(merged)} | total
     return document
 

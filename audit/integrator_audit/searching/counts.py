@@ -3,27 +3,27 @@
 - Counting reads the index: of a block whose time is wholly inside, one number for each kind. A day or month is the one
   that the statement names, an hour that of the entry.
 - An entry whose member has several values counts under each of them.
-- Public figures are by month. A cell about fewer than ten persons is not shown: small cells are merged into one, to
-  which further cells are added, the smallest first, until it is about ten persons. So nothing that is hidden can be
-  computed from what is shown. LIMIT: that holds for one table of a month; publish one set of members and keep to it.
+- For the public form persons are looked up only where the index does not show at once that they are many. Persons who
+  were erased are not counted, so a cell is rather merged than shown.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Final, Literal, NamedTuple
 
 from integrator_audit.errors import Invalid
+from integrator_audit.public import FEWEST_PERSONS, Crowd, totals
 from integrator_audit.searching.catalogue import Kinds, bits, check_searchable
 from integrator_audit.searching.query import LogSearch, Question, is_whole
 from integrator_audit.searching.terms import Term
 
 Step = Literal["hour", "day", "month", "all"]
-SMALL: Final = 10
-"""Fewer persons than this are a small cell."""
+_MONTH: Final = "month"
 MAX_CELLS: Final = 100_000
 _LOOKED_UP: Final = 200
 
@@ -37,17 +37,6 @@ class Cell(NamedTuple):
     time: str
     values: tuple[str, ...]
     n: int
-
-
-@dataclass(frozen=True, slots=True)
-class PublicCell:
-    """A figure that may be published. `values` is empty for the merged cell; `n` is None when even that is small."""
-
-    month: str
-    values: tuple[str, ...]
-    n: int | None
-    merged: int = 1
-    """How many cells stand behind it."""
 
 
 def count(searches: Sequence[LogSearch], question: Question, *, by: Sequence[str], step: Step = "all") -> list[Cell]:
@@ -64,16 +53,18 @@ def count(searches: Sequence[LogSearch], question: Question, *, by: Sequence[str
     return [Cell(time, values, n) for (time, values), n in sorted(cells.items())]
 
 
-def public(searches: Sequence[LogSearch], question: Question, *, by: Sequence[str]) -> list[PublicCell]:
-    """Return the public form of the counts by month; unlisted entries are never in it."""
+def public(searches: Sequence[LogSearch], question: Question, *, dimensions: Sequence[str]) -> dict[str, object]:
+    """Return the document for everybody (`integrator_audit.public`) over what a question asks for.
+
+    Unlisted entries are never in it, whatever the question says. Raises as `count` does, and `Invalid`
+    (`public-dimension`).
+    """
     question = Question(question.any_of, question.hours, question.days, unlisted=False)
     cells: _Cells = defaultdict(_Crowd)
     for search in searches:
-        _gather(search, question, by, cells)
-    months: dict[str, dict[tuple[str, ...], _Crowd]] = {}
-    for (month, values), crowd in cells.items():
-        months.setdefault(month, {})[values] = crowd
-    return [cell for month in sorted(months) for cell in _merged(month, months[month])]
+        _gather(search, question, dimensions, cells)
+    crowds = {values: Crowd(crowd.n, crowd.persons()) for values, crowd in cells.items()}
+    return totals(crowds, origins=[search.origin for search in searches], dimensions=dimensions)
 
 
 @dataclass(slots=True)
@@ -88,42 +79,25 @@ class _Crowd:
     def add(self, n: int, persons: int, places: tuple[LogSearch, list[int]]) -> None:
         self.n += n
         self.most = max(self.most, persons)
-        if self.most < SMALL:
+        if self.most < FEWEST_PERSONS:
             self.places.append(places)
         else:
             self.places.clear()
 
-    def persons(self) -> set[bytes]:
-        """Return the persons, looked up in the logs; no more than make the cell large."""
+    def persons(self) -> set[bytes] | None:
+        """Return the persons, looked up in the logs; None as soon as they make the cell large."""
+        if self.most >= FEWEST_PERSONS:
+            return None
         found: set[bytes] = set()
         for search, indices in self.places:
             for start in range(0, len(indices), _LOOKED_UP):
                 found |= search.log.persons(indices[start : start + _LOOKED_UP])
-                if len(found) >= SMALL:
-                    return found
+                if len(found) >= FEWEST_PERSONS:
+                    return None
         return found
 
 
-_Cells = defaultdict[tuple[str, tuple[str, ...]], _Crowd]
-
-
-def _merged(month: str, cells: Mapping[tuple[str, ...], _Crowd]) -> Iterator[PublicCell]:
-    # A cell that one posting alone shows to be large needs no look at its persons.
-    few = {values: crowd.persons() for values, crowd in cells.items() if crowd.most < SMALL}
-    small = sorted(
-        (values for values, people in few.items() if len(people) < SMALL), key=lambda one: (len(few[one]), one)
-    )
-    large = sorted(cells.keys() - set(small), key=lambda one: (cells[one].n, one))
-    together = set[bytes]().union(*(few[values] for values in small))
-    hidden = list(small)
-    if small and len(together) < SMALL and large:
-        hidden.append(large.pop(0))
-        together = set[bytes]()
-    for values in sorted(large):
-        yield PublicCell(month, values, cells[values].n)
-    if hidden:
-        shown = len(hidden) > len(small) or len(together) >= SMALL
-        yield PublicCell(month, (), sum(cells[values].n for values in hidden) if shown else None, len(hidden))
+_Cells = defaultdict[tuple[str, ...], _Crowd]
 
 
 def _each(
@@ -158,11 +132,11 @@ def _each(
                 yield _times(step, day, hour), combination, len(indices)
 
 
-def _gather(search: LogSearch, question: Question, by: Sequence[str], cells: _Cells) -> None:
-    """Add one log's entries to the cells by month."""
+def _gather(search: LogSearch, question: Question, dimensions: Sequence[str], cells: _Cells) -> None:
+    """Add one log's entries to the cells."""
     check_searchable(question.any_of, search.left_out)
     with search.moment() as moment:
-        values = _Values(moment.catalogue.kinds, question, by)
+        values = _Values(moment.catalogue.kinds, question, dimensions)
         for summary in moment.summaries(question):
             combinations = values.of(summary.kind)
             if not combinations:
@@ -176,11 +150,20 @@ def _gather(search: LogSearch, question: Question, by: Sequence[str], cells: _Ce
             for month, indices in months.items():
                 persons = posting.persons if len(indices) == posting.n else 0
                 for combination in combinations:
-                    cells[month, combination].add(len(indices), persons, (search, indices))
-        tail, values = moment.tail, _Values(moment.tail.kinds, question, by)
+                    plain = _plain(combination, dimensions, month)
+                    cells[plain].add(len(indices), persons, (search, indices))
+        tail, values = moment.tail, _Values(moment.tail.kinds, question, dimensions)
         for (kind, day, _), indices in tail.each(values.kinds, hours=question.hours, days=question.days).items():
             for combination in values.of(kind):
-                cells[day[:7], combination].add(len(indices), 0, (search, indices))
+                cells[_plain(combination, dimensions, day[:7])].add(len(indices), 0, (search, indices))
+
+
+def _plain(values: Sequence[str], dimensions: Sequence[str], month: str) -> tuple[str, ...]:
+    """Return the values as the public document writes them: texts without quotes, the month of the statements."""
+    return tuple(
+        month if dimension == _MONTH else str(json.loads(value)) if value else ""
+        for dimension, value in zip(dimensions, values, strict=True)
+    )
 
 
 class _Values:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from integrator_audit.errors import Tampered, Unavailable
 from integrator_audit.store import Reading
+from integrator_audit.stores import open_reading
 from integrator_audit.tiles import subtree_reader
 
 HOUR_MS = 3_600_000
@@ -60,17 +62,32 @@ class SearchedLog(Protocol):
 
 
 class StoredLog:
-    """A log in a store. Calls from several threads are taken one after the other; the store is its owner's to close."""
+    """A log in a store that nobody else uses. Calls from several threads are taken one after the other."""
 
-    def __init__(self, store: Reading, *, lock: threading.Lock | None = None) -> None:
-        """`lock` is that of the store's other users, if there are any."""
+    def __init__(self, store: Reading) -> None:
+        """Use `open` instead; this takes a store that is already open. Raises `Unavailable` (`ledger-empty`)."""
         self._store = store
-        self._lock = lock or threading.Lock()
+        self._lock = threading.Lock()
         with self._lock:
             identity = store.identity()
         if identity is None:
             raise Unavailable("ledger-empty", "the ledger was not created yet; start its writer")
         self._origin = identity.origin
+
+    @classmethod
+    def open(cls, place: Path | str) -> StoredLog:
+        """Open the log at `place` (a path, or a `postgresql://` URL) for reading; raise as `LedgerReader.open` does."""
+        store = open_reading(place)
+        try:
+            return cls(store)
+        except BaseException:
+            store.close()
+            raise
+
+    def close(self) -> None:
+        """Close the store."""
+        with self._lock:
+            self._store.close()
 
     @property
     def origin(self) -> str:

@@ -65,7 +65,7 @@ QUESTIONS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(entries=ENTRIES, question=QUESTIONS, indexed=st.integers(0, 90), limit=st.integers(1, 40))
 def test_search_finds_what_a_look_at_every_entry_finds(
     entries: list[tuple[bytes, int, int, bool]], question: Question, indexed: int, limit: int

@@ -5,18 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from integrator_audit import read_part
 from integrator_audit.errors import Invalid
+from integrator_audit.public import check_public, summarise
 from integrator_audit.searching import counts
 from integrator_audit.searching.blocks import IndexFile
-from integrator_audit.searching.counts import SMALL, Cell, PublicCell, Step, count, public
+from integrator_audit.searching.counts import Cell, Step, count, public
 from integrator_audit.searching.query import LogSearch, Question
 from integrator_audit.searching.terms import day_of, read_terms
-from tests.unit.audit.searching_samples import NOW, MemoryLog, hours_of, naive, statement
+from tests.unit.audit.searching_samples import NOW, MemoryLog, hours_of, naive, pseudonym, statement
 from tests.unit.audit.test_searching import ENTRIES, QUESTIONS
 
 
@@ -42,7 +45,7 @@ def naive_counts(log: MemoryLog, question: Question, by: tuple[str, ...], step: 
     return [Cell(time, values, n) for (time, values), n in sorted(found.items())]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     entries=ENTRIES,
     question=QUESTIONS,
@@ -85,8 +88,15 @@ def crowd(log: MemoryLog, recipient: str, people: range, *, times: int = 1, **me
             log.add(statement(recipient, **members), person=person)
 
 
-def published(log: MemoryLog, directory: Path, question: Question | None = None) -> list[PublicCell]:
-    return public([search_of(log, directory)], question or Question(), by=["recipient"])
+def published(log: MemoryLog, directory: Path, question: Question | None = None) -> dict[str, object]:
+    return public([search_of(log, directory)], question or Question(), dimensions=["recipient", "month"])
+
+
+def cells(document: dict[str, object]) -> dict[str, int]:
+    """Return what is shown: entries by recipient and month, `…` for what was merged."""
+    shown: dict[str, int] = {" ".join(cell["values"]): cell["entries"] for cell in document["cells"]}  # type: ignore[attr-defined]
+    merged: Any = document.get("merged", {})
+    return shown | ({"…": merged["entries"]} if "entries" in merged else {})
 
 
 def test_a_cell_about_ten_persons_is_shown_and_one_about_nine_is_merged(tmp_path: Path) -> None:
@@ -95,28 +105,9 @@ def test_a_cell_about_ten_persons_is_shown_and_one_about_nine_is_merged(tmp_path
     crowd(log, "ten", range(31, 41))
     crowd(log, "nine", range(41, 50), times=3)
     crowd(log, "seven", range(51, 58))
-    assert published(log, tmp_path) == [
-        PublicCell("2025-11", ('"large"',), 60),
-        PublicCell("2025-11", ('"ten"',), 10),
-        PublicCell("2025-11", (), 34, 2),
-    ]
-
-
-def test_one_small_cell_takes_the_smallest_large_one_with_it(tmp_path: Path) -> None:
-    log = MemoryLog()
-    crowd(log, "large", range(1, 31))
-    crowd(log, "medium", range(1, 21))
-    crowd(log, "small", range(1, 4))
-    assert published(log, tmp_path) == [PublicCell("2025-11", ('"large"',), 30), PublicCell("2025-11", (), 23, 2)]
-
-
-def test_small_cells_about_the_same_few_people_are_not_shown_together_either(tmp_path: Path) -> None:
-    log = MemoryLog()
-    crowd(log, "a", range(1, 9))
-    crowd(log, "b", range(1, 9))
-    assert published(log, tmp_path) == [PublicCell("2025-11", (), None, 2)]
-    crowd(log, "large", range(1, 40))
-    assert published(log, tmp_path) == [PublicCell("2025-11", (), 55, 3)]
+    document = published(log, tmp_path)
+    assert cells(document) == {"large 2025-11": 60, "ten 2025-11": 10, "…": 34}
+    check_public(document)
 
 
 def test_persons_are_counted_over_blocks_and_logs_and_each_once(tmp_path: Path) -> None:
@@ -125,16 +116,16 @@ def test_persons_are_counted_over_blocks_and_logs_and_each_once(tmp_path: Path) 
         crowd(log, "svb", range(person, person + 1), times=16)
         crowd(other, "svb", range(person, person + 1), times=16)
     searches = [search_of(log, tmp_path, name="0"), search_of(other, tmp_path, name="1")]
-    assert public(searches, Question(), by=["recipient"]) == [PublicCell("2025-11", (), None, 1)]
+    assert cells(public(searches, Question(), dimensions=["recipient", "month"])) == {}
     crowd(other, "svb", range(11, 15), times=16)
-    assert public(searches, Question(), by=["recipient"]) == [PublicCell("2025-11", ('"svb"',), 256)]
+    assert cells(public(searches, Question(), dimensions=["recipient", "month"])) == {"svb 2025-11": 256}
 
 
-def test_months_are_those_of_the_statements_and_stand_alone(tmp_path: Path) -> None:
+def test_months_are_those_of_the_statements(tmp_path: Path) -> None:
     log = MemoryLog()
     crowd(log, "svb", range(1, 13), date="2025-11-30")
-    crowd(log, "svb", range(1, 6), date="2025-12-01")
-    assert published(log, tmp_path) == [PublicCell("2025-11", ('"svb"',), 12), PublicCell("2025-12", (), None, 1)]
+    crowd(log, "svb", range(1, 16), date="2025-12-01")
+    assert cells(published(log, tmp_path)) == {"svb 2025-11": 12, "svb 2025-12": 15}
 
 
 def test_what_is_withheld_moves_no_public_figure(tmp_path: Path) -> None:
@@ -152,17 +143,25 @@ def test_erased_persons_make_no_cell_large(tmp_path: Path) -> None:
     crowd(log, "svb", range(1, 10))
     for _ in range(40):
         log.add(statement("svb"), person=0)
-    assert published(log, tmp_path) == [PublicCell("2025-11", (), None, 1)]
+    assert published(log, tmp_path)["merged"] == {"cells": 1}
 
 
-@settings(max_examples=40, deadline=None)
-@given(sizes=st.lists(st.integers(1, 25), min_size=1, max_size=8))
-def test_no_published_figure_is_about_fewer_than_ten_persons(sizes: list[int]) -> None:
-    log, first = MemoryLog(), 1
-    for number, size in enumerate(sizes):
-        crowd(log, f"r{number}", range(first, first + size))
-        first += size
-    shown = public([LogSearch(log, None)], Question(), by=["recipient"])
-    assert all(cell.n is None or cell.n >= SMALL for cell in shown)
-    assert sum(cell.n or 0 for cell in shown) in (sum(sizes), 0)
-    assert sum(cell.merged for cell in shown) == len(sizes)
+@settings(max_examples=25, deadline=None)
+@given(entries=ENTRIES, crowds=st.lists(st.integers(1, 25), max_size=6))
+def test_the_public_form_is_that_of_a_look_at_every_person(
+    entries: list[tuple[bytes, int, int, bool]], crowds: list[int]
+) -> None:
+    log = MemoryLog()
+    for told, hour, person, listed in entries:
+        log.add(told, hour=hour, person=person + 1, listed=listed)
+    for number, size in enumerate(crowds):
+        crowd(log, f"r{number}", range(10, 10 + size))
+    rows = [
+        ((str(members["recipient"]), str(members["date"])[:7]), pseudonym(row.person))
+        for row in log.entries
+        if row.listed
+        for members in [read_part(log.statements[row.statement])]
+    ]
+    with tempfile.TemporaryDirectory() as directory:
+        found = published(log, Path(directory))
+    assert found == summarise(rows, origins=[log.origin], dimensions=["recipient", "month"])
