@@ -30,7 +30,7 @@ from benchmarks.machine import describe
 from integrator_audit import part
 from integrator_audit.searching.blocks import IndexFile
 from integrator_audit.searching.counts import count
-from integrator_audit.searching.log import HOUR_MS, Row
+from integrator_audit.searching.log import HOUR_MS
 from integrator_audit.searching.query import LogSearch, Question
 from integrator_audit.searching.terms import Overlapping, among
 
@@ -129,11 +129,22 @@ class StoredLog:
     def size(self) -> int:
         return self._size
 
-    def rows(self, start: int, stop: int) -> Iterator[Row]:
-        found = self.connection.execute(
-            "SELECT idx, aid, at, sid, 1 FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (start, stop)
-        )
-        return map(Row._make, found)
+    def rows(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        return self.connection.execute("SELECT idx, aid, at FROM entry WHERE idx >= ? AND idx < ?", (start, stop))
+
+    def unlisted_between(self, start: int, stop: int) -> list[int]:
+        return []
+
+    def erased_between(self, start: int, stop: int) -> int:
+        return 0
+
+    def persons_between(self, start: int, stop: int) -> Iterator[tuple[bytes, list[int]]]:
+        found: dict[int, list[int]] = {}
+        for number, sid in self.connection.execute(
+            "SELECT idx, sid FROM entry WHERE idx >= ? AND idx < ?", (start, stop)
+        ):
+            found.setdefault(sid, []).append(number)
+        return ((b"%d" % sid, numbers) for sid, numbers in found.items())
 
     def statement(self, number: int) -> bytes:
         return self.connection.execute("SELECT bytes FROM statement WHERE aid = ?", (number,)).fetchone()[0]
@@ -154,7 +165,8 @@ class Plain:
     def build(self) -> None:
         execute = self._connection.execute
         columns = ", ".join(f"json_extract(bytes, '$.{member}') AS {member}" for member in MEMBERS)
-        execute(f"CREATE TEMP TABLE said AS SELECT aid, {columns}, json_extract(bytes, '$.fields') AS fields FROM statement")
+        columns += ", json_extract(bytes, '$.fields') AS fields"
+        execute(f"CREATE TEMP TABLE said AS SELECT aid, {columns} FROM statement")
         execute("CREATE UNIQUE INDEX temp.said_aid ON said (aid)")
         names = ", ".join(MEMBERS)
         execute(f"CREATE TABLE plain (idx INTEGER PRIMARY KEY, hour INTEGER, fields TEXT, {', '.join(MEMBERS)})")
@@ -324,8 +336,8 @@ def main(arguments: Sequence[str]) -> None:
         table.add_row(name, *(str(line.get(key, "")) for key in keys))
     console.print(table)
     console.print(
-        f"{found['indexedPerSecond']:,} entries/s indexed in blocks, {found['indexBytes'] / found['entries']:.1f} bytes "
-        f"an entry, first answer of a new process {found['firstAnswerMs']} ms; reference built in "
+        f"{found['indexedPerSecond']:,} entries/s indexed in blocks, "
+        f"{found['indexBytes'] / found['entries']:.1f} bytes an entry, first answer of a new process {found['firstAnswerMs']} ms; reference built in "
         f"{found['referenceSeconds']} s. {machine['cpu']}, load before {machine['loadBefore']}.",
         highlight=False,
     )
