@@ -63,7 +63,13 @@ def translated(what: str) -> Generator[None]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """Hold a writing transaction; commit at the end, roll back on an exception where there still is something to."""
+    """Hold a writing transaction; commit at the end, roll back on an exception where there still is something to.
+
+    Inside another one of the same connection it is a part of that.
+    """
+    if connection.in_transaction:
+        yield
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -77,8 +83,11 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
 def empty_wal(connection: sqlite3.Connection) -> None:
     """Bring the write-ahead log into the file and cut it to nothing, so that it holds no older pages.
 
-    Raises `Busy` when a reader of another process holds an older moment for too long.
+    Raises `Busy` when a reader of another process holds an older moment for too long. Inside a transaction nothing is
+    done: whoever holds it empties the log after it.
     """
+    if connection.in_transaction:
+        return
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         message = "a reader holds an older moment of the file, so what was erased is still in its write-ahead log"

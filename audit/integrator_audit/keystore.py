@@ -89,6 +89,21 @@ class KeyStore(Protocol):
         """Destroy keys in all versions, at once; labels by (pseudonym, period). What is not there is passed over."""
         ...
 
+    def renew(self, one: PersonClass) -> PersonKey:
+        """Make a newer version of a person's key, durable when this returns; older ones still open what they sealed.
+
+        Counts as a destruction (`destructions`), because from now on nobody may seal with an older version.
+        """
+        ...
+
+    def destroy_older(self, one: PersonClass, version: int) -> None:
+        """Destroy the versions of a person's key before `version`."""
+        ...
+
+    def destructions(self) -> int:
+        """Return how often keys were destroyed or renewed, by anybody: when it grows, keys in hand may be gone."""
+        ...
+
     def destroy_class(self, key_class: int) -> int:
         """Destroy the keys of everybody in a class; return how many there were."""
         ...

@@ -7,6 +7,7 @@ entries, indexes, tiles, positions and checkpoint → the signature is released.
 |-----------------------------------------|----------------------------------|----------------------------------------|
 | before the vault's commit               | nothing                          | the caller appends again               |
 | between the vault's commit and ours     | keys without entries             | the same; the keys serve later entries |
+| a key is destroyed between the two      | nothing                          | the batch is sealed anew under new keys|
 | our transaction failed, not persisted   | the former log                   | `Ledger.open`: positions are the former|
 | our transaction failed, yet persisted   | the new log                      | `Ledger.open`: positions are the new   |
 | after our transaction                   | the new log                      | `Ledger.open`                          |
@@ -20,19 +21,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from integrator_audit.errors import Invalid
+from integrator_audit.errors import Busy, Invalid
 from integrator_audit.halfyear import period_of_origin
 from integrator_audit.keystore import KeyStore, key_class
 from integrator_audit.note import Signer
 from integrator_audit.parts import Entry, check_entry
-from integrator_audit.sequencer import RANDOM_SIZE, BatchKeys, needs_entry_key, sequence
-from integrator_audit.store import Erasure, Kind, SetAside, Store
+from integrator_audit.sequencer import RANDOM_SIZE, BatchKeys, Sequenced, needs_entry_key, sequence
+from integrator_audit.store import KEYS_MOVED, Erasure, Head, Kind, SetAside, Store
 from integrator_audit.stores import open_store
 from integrator_audit.writer import MAX_BATCH, Appended, LogWriter, check_name
 
 __all__ = ["MAX_BATCH", "Appended", "Ledger"]
+
+ATTEMPTS: Final = 10
+"""How often a batch is sealed anew when keys are destroyed meanwhile."""
 
 
 class Ledger(LogWriter):
@@ -75,7 +79,7 @@ class Ledger(LogWriter):
         another log or key), `Tampered` (the file does not agree with itself), `Unavailable` (it cannot be opened).
         """
         check_name(signer, origin)
-        store = open_store(place, origin=origin)
+        store = open_store(place)
         try:
             return cls(store, signer=signer, vault=vault, positions=positions)
         except BaseException:
@@ -106,29 +110,47 @@ class Ledger(LogWriter):
         with self._working():
             at = self._time(now_ms)
             self._advanced(positions or {})
-            classes = {years: key_class(self._period, years) for years in {entry.retention for entry in entries}}
-            keys = BatchKeys(
-                classes,
-                self._vault.people({(one.subject, classes[one.retention]) for one in entries if one.subject}),
-                self._vault.entry_keys(sum(map(needs_entry_key, entries))),
-            )
-            sequenced = sequence(
-                entries,
-                origin=self._signer.name,
-                first=self._head.size,
-                keys=keys,
-                random=os.urandom(RANDOM_SIZE * len(entries)),
-            )
-            identities = {entry.subject: entry.identity for entry in entries if entry.identity and entry.subject}
+            sequenced, head = self._seal_and_extend(entries, positions or {}, set_aside, at)
+        return Appended(sequenced.indices, head.size, head.root, head.note, head.at)
+
+    def _seal_and_extend(
+        self,
+        entries: Sequence[Entry],
+        positions: Mapping[tuple[str, int], int],
+        set_aside: Sequence[SetAside],
+        at: int,
+        attempts: int = ATTEMPTS,
+    ) -> tuple[Sequenced, Head]:
+        """Seal and commit; once more when somebody's key was destroyed in between, and so nothing was written."""
+        destructions = self._vault.destructions()
+        classes = {years: key_class(self._period, years) for years in {entry.retention for entry in entries}}
+        keys = BatchKeys(
+            classes,
+            self._vault.people({(one.subject, classes[one.retention]) for one in entries if one.subject}),
+            self._vault.entry_keys(sum(map(needs_entry_key, entries))),
+        )
+        sequenced = sequence(
+            entries,
+            origin=self._signer.name,
+            first=self._head.size,
+            keys=keys,
+            random=os.urandom(RANDOM_SIZE * len(entries)),
+        )
+        try:
             head = self._extend(
                 sequenced.leaves,
                 sequenced.rows,
-                positions=positions or {},
+                positions=positions,
                 set_aside=set_aside,
-                identities=identities,
+                identities={entry.subject: entry.identity for entry in entries if entry.identity and entry.subject},
+                still_valid=lambda: self._vault.destructions() == destructions,
                 at=at,
             )
-        return Appended(sequenced.indices, head.size, head.root, head.note, head.at)
+        except Busy as error:
+            if error.code != KEYS_MOVED or attempts == 1:
+                raise
+            return self._seal_and_extend(entries, positions, set_aside, at, attempts - 1)
+        return sequenced, head
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
         """Erase bodies, moments, persons and index rows of entries; their hashes and the grounds stay.

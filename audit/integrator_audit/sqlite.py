@@ -9,17 +9,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeVar
 
 from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
-from integrator_audit.errors import Invalid, Refused, Tampered
+from integrator_audit.errors import Busy, Invalid, Refused, Tampered
 from integrator_audit.halfyear import DAY_MS
 from integrator_audit.sqlitereading import APPLICATION_ID, FORMAT, SCHEMA, SqliteReading, check_format
-from integrator_audit.store import Batch, EntryRow, Erasure, Head, Identity, block_of, entry_seal, seal_of
+from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Erasure, Head, Identity, block_of, entry_seal, seal_of
 
 MAX_STATEMENTS: Final = 20_000
 MAX_PERSONS: Final = 32_768
@@ -68,6 +69,8 @@ class SqliteStore(SqliteReading):
         recipients: dict[str, int] = {}
         with translated("ledger"), transaction(self.connection):
             self._check_extends(batch.previous_size)
+            if not batch.still_valid():
+                raise Busy(KEYS_MOVED, "a key was destroyed since the batch was sealed; seal it anew")
             if batch.entries:
                 statements = self._statement_numbers({row.a for row in batch.entries})
                 recipients = self._recipient_numbers({row.recipient for row in batch.entries if row.recipient})
@@ -94,6 +97,20 @@ class SqliteStore(SqliteReading):
         """Close the log for good."""
         with translated("ledger"), transaction(self.connection):
             self.connection.execute("INSERT OR IGNORE INTO closing SELECT max(size) FROM checkpoint")
+
+    @contextmanager
+    def exclusive(self) -> Generator[None]:
+        """Join all calls until its end into one transaction, during which nobody commits to the log."""
+        with translated("ledger"):
+            with transaction(self.connection):
+                yield
+            empty_wal(self.connection)
+
+    def reseal(self, rows: Sequence[EntryRow]) -> None:
+        """Replace body, key version and seal of these entries, all of them or none."""
+        changes = [(row.body, row.key_version, row.seal, row.number) for row in rows]
+        with translated("ledger"), transaction(self.connection):
+            self.connection.executemany("UPDATE entry SET body = ?, kv = ?, seal = ? WHERE idx = ?", changes)
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
         """Erase bodies, moments, persons and index rows of entries in one transaction; hashes and grounds stay."""

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,6 +25,9 @@ Ground = Literal["retention", "order"]
 GROUNDS: Final[tuple[Ground, ...]] = ("retention", "order")
 Kind = Literal["entries", "leaves"]
 """What the log's leaves are: commitments to entries with rows of their own, or public bytes (`RawLog`)."""
+
+KEYS_MOVED: Final = "ledger-keys-moved"
+"""Code of the `Busy` with which a commit says that a key was destroyed since its rows were sealed."""
 
 BLOCK_BITS: Final = 15
 """Indexes by person and recipient are kept by blocks of 2^15 entries, so that a commit touches the newest only."""
@@ -104,7 +107,8 @@ class SetAside:
 class Batch:
     """All that one commit makes durable. `positions` are the next ones to read, for what this batch consumed.
 
-    `identities` are the opaque identities of persons in this batch, for the store to keep once.
+    `identities` are the opaque identities of persons in this batch, for the store to keep once. `still_valid` is asked
+    once no other commit or erasure can come between: false when a key that sealed these rows was destroyed meanwhile.
     """
 
     previous_size: int
@@ -114,6 +118,7 @@ class Batch:
     positions: Mapping[tuple[str, int], int]
     set_aside: Sequence[SetAside]
     identities: Mapping[bytes, bytes]
+    still_valid: Callable[[], bool] = lambda: True
 
 
 class Erasure(NamedTuple):
@@ -244,7 +249,15 @@ class Store(Reading, Protocol):
         """Make a batch durable, whole or not at all.
 
         Raises `Refused` when somebody else has extended the log (`ledger-other-writer`) or it was closed
-        (`ledger-closed`), `Tampered` (`ledger-repeated`) when the batch's randomness was used before.
+        (`ledger-closed`), `Tampered` (`ledger-repeated`) when the batch's randomness was used before, and `Busy`
+        (`ledger-keys-moved`) when the batch is not valid any more: then nothing was written, and the store goes on.
+        """
+        ...
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Join all calls until its end into one transaction, during which nobody commits to the log.
+
+        What is read inside is the newest; an exception undoes all of it.
         """
         ...
 
@@ -261,6 +274,10 @@ class Store(Reading, Protocol):
 
         What is erased already is passed over and keeps its first ground. Raises `Invalid` (`no-such-entry`).
         """
+        ...
+
+    def reseal(self, rows: Sequence[EntryRow]) -> None:
+        """Replace body, key version and seal of these entries, all of them or none."""
         ...
 
 

@@ -204,7 +204,37 @@ class Vault:
                 executemany("DELETE FROM person WHERE pseudonym = ? AND class = ?", list(people))
                 executemany("DELETE FROM entry_key WHERE id = ?", [(key_id,) for key_id in entries])
                 executemany("DELETE FROM label WHERE pseudonym = ? AND period = ?", list(labels))
-            self._after_destruction()
+                self._count_destruction()
+            empty_wal(self._connection)
+
+    def renew(self, one: PersonClass) -> PersonKey:
+        """Make a newer version of a person's key, durable when this returns; older ones still open what they sealed."""
+        pseudonym, wanted_class = one
+        key, nonce = os.urandom(KEY_SIZE), os.urandom(NONCE_SIZE)
+        with self._lock, translated("vault"), transaction(self._connection):
+            query = "SELECT coalesce(max(version), 0) FROM person WHERE class = ? AND pseudonym = ?"
+            version = self._connection.execute(query, (wanted_class, pseudonym)).fetchone()[0] + 1
+            generation = self._generation()
+            name = person_name(pseudonym, wanted_class, version)
+            wrapped = self._wrapping.wrap(generation, PERSON, name, key, nonce=nonce)
+            row = (wanted_class, pseudonym, version, generation, wrapped)
+            self._connection.execute("INSERT INTO person VALUES (?, ?, ?, ?, ?)", row)
+            self._count_destruction()
+        return PersonKey(version, AESGCM(key))
+
+    def destroy_older(self, one: PersonClass, version: int) -> None:
+        """Destroy the versions of a person's key before `version`."""
+        statement = "DELETE FROM person WHERE pseudonym = ? AND class = ? AND version < ?"
+        with self._lock, translated("vault"):
+            with transaction(self._connection):
+                self._connection.execute(statement, (*one, version))
+                self._count_destruction()
+            empty_wal(self._connection)
+
+    def destructions(self) -> int:
+        """Return how often keys were destroyed or renewed, by anybody."""
+        with self._lock, translated("vault"):
+            return int(self._connection.execute("SELECT count FROM destruction").fetchone()[0])
 
     def destroy_class(self, key_class: int) -> int:
         """Destroy the keys of everybody in a class; return how many there were."""
@@ -306,14 +336,13 @@ class Vault:
         with self._lock, translated("vault"):
             with transaction(self._connection):
                 count = self._connection.execute(statement, (number,)).rowcount
-            self._after_destruction()
+                self._count_destruction()
+            empty_wal(self._connection)
         return count
 
-    def _after_destruction(self) -> None:
-        """Make every process drop what it remembers, and empty the write-ahead log of what was overwritten."""
-        with transaction(self._connection):
-            self._connection.execute("UPDATE destruction SET count = count + 1")
-        empty_wal(self._connection)
+    def _count_destruction(self) -> None:
+        """Make every process drop what it remembers, and refuse what it is just sealing; in the same transaction."""
+        self._connection.execute("UPDATE destruction SET count = count + 1")
 
     def _forget_destroyed(self) -> None:
         with translated("vault"):

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from integrator_audit.checkpoint import Checkpoint, open_checkpoint
-from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
+from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
 from integrator_audit.frontier import Frontier
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.note import Signer
-from integrator_audit.store import Batch, EntryRow, Head, Identity, Kind, SetAside, Store, consumed_digest
+from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Head, Identity, Kind, SetAside, Store, consumed_digest
 from integrator_audit.tiles import TILE_WIDTH, TileName, hashes_at, prefix
 
 MAX_BATCH: Final = 100_000
@@ -150,16 +150,19 @@ class LogWriter:
         positions: Mapping[tuple[str, int], int],
         set_aside: Sequence[SetAside] = (),
         identities: Mapping[bytes, bytes] | None = None,
+        still_valid: Callable[[], bool] = lambda: True,
         at: int,
     ) -> Head:
         """Commit leaves with their rows under a new checkpoint and return it; the lock is held."""
         consumed = self._advanced(positions)
         frontier, tiles = self._frontier.extend(leaves)
         head = self._next_head(frontier, consumed, at)
-        batch = Batch(self._head.size, head, rows, tiles, positions, set_aside, identities or {})
+        batch = Batch(self._head.size, head, rows, tiles, positions, set_aside, identities or {}, still_valid)
         try:
             self._store.commit(batch)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Busy) and error.code == KEYS_MOVED:
+                raise
             # Even an error at COMMIT may have persisted, and after another writer our memory is behind for good: only
             # the file knows.
             self._unknown_outcome = True

@@ -1,0 +1,300 @@
+"""Erase entries: their keys, bodies, index rows and lists go; hashes, part A and every other proof stay.
+
+An erasure goes, for some entries at a time: keys of their actors destroyed → bodies and index rows erased in the log
+→ noted in the register. Then, once for all of them: the persons' keys destroyed → the lists under their labels erased
+→ their label keys destroyed. It is complete when the generation of keys has changed (`finish`).
+
+| crash                             | on disk                               | recovery                               |
+|-----------------------------------|---------------------------------------|----------------------------------------|
+| after an actor's key is destroyed | a body whose part P nobody opens      | the next run erases the rest           |
+| after the log's transaction       | erased entries, not in the register   | counted short by one chunk             |
+| before the lists are erased       | erased entries, still listed by place | the next run goes over all lists again |
+| between rewrap and retire         | two generations                       | `finish` goes on                       |
+
+- Everything can be done again: what is erased is passed over. So a run that was stopped is started anew.
+- An entry of a day that is not sealed yet waits: its day must list it once.
+- Of a person from whom only some entries go, the others are sealed anew under a new key first, because the old key,
+  which older backups hold, must be destroyed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from integrator_audit.completeness.index import IndexStore, Trie
+from integrator_audit.completeness.labels import DAY, PERIOD, label_of, label_secret
+from integrator_audit.completeness.pages import PLACE_SIZE, erase_leaves, find, leaves_of, places_of
+from integrator_audit.errors import Invalid, Refused
+from integrator_audit.findings import Progress, no_progress
+from integrator_audit.forgetting.orders import ErasureOrder
+from integrator_audit.forgetting.register import Pending, Register
+from integrator_audit.forgetting.resealing import reseal
+from integrator_audit.forgetting.retention import due_lengths
+from integrator_audit.halfyear import period_bounds, period_of_origin
+from integrator_audit.keystore import KeyStore, PersonClass, key_class
+from integrator_audit.store import EntryRow, Erasure, Ground, Store
+
+CHUNK: Final = 2_000
+"""Entries in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A log from which something may be erased; `shard` is its number in the day's lists, None for another log."""
+
+    origin: str
+    shard: int | None
+    store: Store
+
+    @property
+    def period(self) -> int:
+        """Return the log's half-year."""
+        return period_of_origin(self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What a run did: entries erased by ground, lists erased, and entries that wait for their day to be sealed."""
+
+    entries: Mapping[Ground, int]
+    lists: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A change of generation: the new one, those destroyed, and what became complete."""
+
+    generation: int
+    retired: tuple[int, ...]
+    complete: Pending
+
+
+class Eraser:
+    """Erases from the logs of one installation. One process at a time; the logs' writers may go on beside it."""
+
+    def __init__(
+        self,
+        logs: Sequence[Log],
+        *,
+        keys: KeyStore,
+        index: IndexStore | None,
+        register: Register,
+        clock: Callable[[], int],
+    ) -> None:
+        """`index` is that of the epoch log, None where there is none; `clock` gives milliseconds since 1970."""
+        self._logs = logs
+        self._keys = keys
+        self._index = index
+        self._register = register
+        self._clock = clock
+        self._shards = {(log.period, log.shard): log for log in logs if log.shard is not None}
+
+    def by_retention(self, today: int, progress: Progress = no_progress) -> Erased:
+        """Erase what is due on the day `today` (epoch) in every log.
+
+        Logs without a half-year (period 0) have no retention of their own and are left alone. Raises `Refused`
+        (`erase-open-log`) for a log that is due and was never closed: its writer may hold the keys.
+        """
+        erased = lists = waiting = 0
+        due = [(log, years) for log in self._logs if log.period for years in due_lengths(log.period, today)]
+        for number, (log, years) in enumerate(due):
+            size = _size(log)
+            if not log.store.is_closed():
+                message = f"{log.origin} is due and was not closed; close it first (its half-year is long over)"
+                raise Refused("erase-open-log", message)
+            limit = self._sealed_end(log, size)
+            indices = log.store.with_retention(years, 0, size)
+            for chunk in _chunks(indices):
+                ready = [index for index in chunk if index < limit]
+                waiting += len(chunk) - len(ready)
+                erased += self._erase(log, ready, "retention")
+                progress(number * size + (chunk[-1] + 1 if chunk else 0), max(len(due) * size, 1))
+            if limit == size:
+                self._keys.destroy_class(key_class(log.period, years))
+        for period in sorted({log.period for log, _ in due}):
+            lists += self._erase_lists(period)
+            if len(due_lengths(period, today)) == len(due_lengths(period, period_bounds(period + 100)[0])):
+                self._keys.destroy_labels(period)
+        return Erased({"retention": erased} if erased else {}, lists, waiting)
+
+    def by_order(self, order: ErasureOrder, progress: Progress = no_progress) -> Erased:
+        """Erase what an order means.
+
+        Raises `Refused` (`order-not-theirs`) when it names an entry that is not about its person, or not here any
+        more, `Invalid` (`order-no-log`) when it names a log that was not given. Then nothing was erased.
+        """
+        wanted = self._wanted(order)
+        erased = lists = waiting = 0
+        for number, (log, indices) in enumerate(wanted.items()):
+            limit = self._sealed_end(log, _size(log))
+            ready = [index for index in indices if index < limit]
+            waiting += len(indices) - len(ready)
+            erased += self._erase_theirs(log, order.subject, ready)
+            progress(number + 1, len(wanted))
+        for period in sorted({log.period for log in wanted}):
+            lists += self._erase_lists_of(order.subject, period)
+        return Erased({"order": erased} if erased else {}, lists, waiting)
+
+    def finish(self, progress: Progress = no_progress) -> Finished:
+        """Bring all keys to a new generation and destroy the former ones: what was erased is complete then.
+
+        Raises `Refused` (`generation-keys`) where generation keys cannot be made.
+        """
+        generation = self._keys.rewrap(progress)
+        retired = self._keys.retire()
+        return Finished(generation, tuple(retired), self._register.complete(generation, at=self._clock()))
+
+    def _wanted(self, order: ErasureOrder) -> dict[Log, list[int]]:
+        by_origin = {log.origin: log for log in self._logs}
+        if order.chosen is None:
+            return {log: found for log in self._logs if (found := _indices_of(log, order.subject))}
+        wanted: dict[Log, list[int]] = {}
+        for origin, indices in sorted(order.chosen.items()):
+            log = by_origin.get(origin)
+            if log is None:
+                raise Invalid("order-no-log", f"the order names the log {origin}, which was not given")
+            theirs = set(_indices_of(log, order.subject))
+            if not indices <= theirs and any(log.store.erased(index) is None for index in indices - theirs):
+                raise Refused("order-not-theirs", f"the order names an entry of {origin} that is not its person's")
+            wanted[log] = sorted(indices & theirs)
+        return wanted
+
+    def _erase_theirs(self, log: Log, subject: bytes, indices: Sequence[int]) -> int:
+        """Erase entries of one person from a log to which its writer may be appending.
+
+        Under the log's lock: no commit comes in between, and one that was being prepared is sealed anew, because the
+        vault counts renewals and destructions (`Batch.still_valid`).
+        """
+        if not indices:
+            return 0
+        older: list[tuple[PersonClass, int]] = []
+        with log.store.exclusive():
+            going = set(indices)
+            staying: dict[int, list[EntryRow]] = {}
+            touched: set[int] = set()
+            for index in _indices_of(log, subject):
+                row = log.store.entry(index)
+                if row is None or row.is_erased:
+                    continue
+                wanted_class = key_class(log.period, row.retention)
+                if index in going:
+                    touched.add(wanted_class)
+                else:
+                    staying.setdefault(wanted_class, []).append(row)
+            for wanted_class in sorted(touched):
+                person = (subject, wanted_class)
+                if rows := staying.get(wanted_class):
+                    older.append((person, reseal(log.store, log.origin, rows, keys=self._keys, person=person)))
+                else:
+                    self._keys.destroy(people=[person])
+            erased = sum(self._erase(log, chunk, "order") for chunk in _chunks(iter(indices)))
+        for person, version in older:
+            self._keys.destroy_older(person, version)
+        return erased
+
+    def _erase(self, log: Log, indices: Sequence[int], ground: Ground) -> int:
+        rows = [row for index in indices if (row := log.store.entry(index)) is not None and not row.is_erased]
+        if not rows:
+            return 0
+        self._keys.destroy(entries=[row.entry_key for row in rows if row.entry_key is not None])
+        log.store.erase([Erasure(row.number, ground) for row in rows])
+        self._register.erased(ground, len(rows), at=self._clock())
+        return len(rows)
+
+    def _sealed_end(self, log: Log, size: int) -> int:
+        """Return the index up to which a log's entries stand in sealed days."""
+        if self._index is None or log.shard is None:
+            return size
+        newest = self._index.newest()
+        if newest is None:
+            return 0
+        first, after = period_bounds(log.period)
+        if newest < first:
+            return 0
+        cut = self._index.cut(min(newest, after - 1), log.shard)
+        return 0 if cut is None else cut.size
+
+    def _erase_lists(self, period: int) -> int:
+        """Erase every list of a half-year of whose entries none is left."""
+        if self._index is None:
+            return 0
+        erased = 0
+        for epoch, trie in self._tries(period):
+            by_ground: dict[Ground, list[bytes]] = {}
+            for leaf in leaves_of(self._index, epoch, trie):
+                if leaf.ground is not None:
+                    continue
+                ground = self._gone(period, places_of(self._index, epoch, trie, leaf))
+                if ground is not None:
+                    by_ground.setdefault(ground, []).append(leaf.label)
+            for ground, labels in by_ground.items():
+                erased += erase_leaves(self._index, epoch, trie, labels, ground=ground)
+        return erased
+
+    def _erase_lists_of(self, subject: bytes, period: int) -> int:
+        """Erase the lists of one person of whose entries none is left, and their label key when no list is left."""
+        y = self._keys.labels([subject], period).get(subject)
+        if self._index is None or y is None:
+            return 0
+        secret, erased, left = label_secret(y), 0, False
+        for epoch, trie in self._tries(period):
+            label = label_of(secret, PERIOD, period) if trie is Trie.PERIOD else label_of(secret, DAY, epoch)
+            leaf = find(self._index, epoch, trie, label).end
+            if leaf is None or leaf.label != label or leaf.ground is not None:
+                continue
+            ground = self._gone(period, places_of(self._index, epoch, trie, leaf))
+            if ground is None:
+                left = True
+            else:
+                erased += erase_leaves(self._index, epoch, trie, [label], ground=ground)
+        if not left and not any(_indices_of(log, subject) for log in self._logs if log.period == period):
+            self._keys.destroy(labels=[(subject, period)])
+        return erased
+
+    def _tries(self, period: int) -> Iterator[tuple[int, Trie]]:
+        """Yield the tries of persons that a half-year has so far."""
+        assert self._index is not None, "asked for only where there is an index"  # noqa: S101
+        newest = self._index.newest()
+        first, after = period_bounds(period)
+        for epoch in range(first, min(after, -1 if newest is None else newest + 1)):
+            for trie in (Trie.PERSONS, Trie.PERIOD):
+                if self._index.shape(epoch, trie) is not None:
+                    yield epoch, trie
+
+    def _gone(self, period: int, pieces: Iterator[bytes]) -> Ground | None:
+        """Return why the entries at these places were erased, None when one of them was not."""
+        grounds: Counter[Ground] = Counter()
+        for piece in pieces:
+            for at in range(0, len(piece), PLACE_SIZE):
+                shard = int.from_bytes(piece[at : at + 2], "big")
+                log = self._shards.get((period, shard))
+                ground = None if log is None else log.store.erased(int.from_bytes(piece[at + 2 : at + 10], "big"))
+                if ground is None:
+                    return None
+                grounds[ground] += 1
+        return "order" if grounds["order"] else "retention" if grounds else None
+
+
+def _size(log: Log) -> int:
+    head = log.store.head()
+    return 0 if head is None else head.size
+
+
+def _indices_of(log: Log, subject: bytes) -> list[int]:
+    """Return all listed indices of a person in a log, ascending."""
+    found: list[int] = []
+    before = _size(log)
+    while page := log.store.indices_of(subject, before, 1000):
+        found += page
+        before = page[-1]
+    return found[::-1]
+
+
+def _chunks(indices: Iterator[int]) -> Iterator[list[int]]:
+    while chunk := list(islice(indices, CHUNK)):
+        yield chunk

@@ -1,0 +1,123 @@
+"""Remembers what was erased and is not yet gone from older backups, and what is: counts and grounds, never whose.
+
+- A file of JSON lines that is only appended to and synced. An erasure is *complete* when the generation of keys under
+  which it was still wrapped has been destroyed: then no backup opens it either.
+- For each month there is one statement over all grounds, to be made an entry of the institution log: one person's
+  erasure must not be a line of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, cast
+
+from integrator_audit.errors import Tampered, Unavailable
+from integrator_audit.store import GROUNDS, Ground
+
+_ERASED: Final = "erased"
+_COMPLETE: Final = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Erasures that older backups still hold: how many entries by ground."""
+
+    entries: Mapping[Ground, int]
+
+    @property
+    def total(self) -> int:
+        """Return how many entries there are over all grounds."""
+        return sum(self.entries.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """What became complete in a calendar month (`yyyy-mm`, UTC): entries by ground."""
+
+    month: str
+    entries: Mapping[Ground, int]
+
+
+class Register:
+    """The register of erasures in one file. One process at a time writes it."""
+
+    def __init__(self, path: Path) -> None:
+        """Use the file at `path`; it is made at the first erasure."""
+        self._path = path
+
+    def erased(self, ground: Ground, entries: int, *, at: int) -> None:
+        """Note that `entries` were erased at the moment `at` (ms); durable when this returns."""
+        if entries:
+            self._append({"event": _ERASED, "at": at, "ground": ground, "entries": entries})
+
+    def complete(self, generation: int, *, at: int) -> Pending:
+        """Note that `generation` is the only one left, and return what became complete by that."""
+        pending = self.pending()
+        self._append({"event": _COMPLETE, "at": at, "generation": generation})
+        return pending
+
+    def pending(self) -> Pending:
+        """Return what was erased since the last change of generation."""
+        counts: Counter[Ground] = Counter()
+        for line in self._lines():
+            if line["event"] == _COMPLETE:
+                counts.clear()
+            else:
+                counts[cast(Ground, line["ground"])] += cast(int, line["entries"])
+        return Pending(dict(counts))
+
+    def months(self) -> list[Month]:
+        """Return what became complete, by month, in order."""
+        found: dict[str, Counter[Ground]] = {}
+        waiting: Counter[Ground] = Counter()
+        for line in self._lines():
+            if line["event"] == _ERASED:
+                waiting[cast(Ground, line["ground"])] += cast(int, line["entries"])
+                continue
+            month = datetime.fromtimestamp(cast(int, line["at"]) / 1000, UTC).strftime("%Y-%m")
+            if waiting:
+                found.setdefault(month, Counter()).update(waiting)
+                waiting.clear()
+        return [Month(month, dict(counts)) for month, counts in found.items()]
+
+    def _append(self, line: Mapping[str, object]) -> None:
+        try:
+            with self._path.open("a+b") as file:
+                file.seek(0)
+                # A crash while a line was written leaves its beginning: it was not durable, and is taken away.
+                file.truncate(file.read().rfind(b"\n") + 1)
+                file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise Unavailable("erasure-register", f"{self._path} cannot be written: {error.strerror}") from error
+
+    def _lines(self) -> list[dict[str, object]]:
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise Unavailable("erasure-register", f"{self._path} cannot be read: {error.strerror}") from error
+        whole = text[: text.rfind(b"\n") + 1]
+        return [self._read(number, line) for number, line in enumerate(whole.splitlines(), 1)]
+
+    def _read(self, number: int, line: bytes) -> dict[str, object]:
+        try:
+            document: object = json.loads(line)
+        except ValueError:
+            document = None
+        members = cast(dict[str, object], document) if isinstance(document, dict) else {}
+        match members:
+            case {"event": "erased", "at": int(), "ground": ground, "entries": int()} if ground in GROUNDS:
+                return members
+            case {"event": "complete", "at": int(), "generation": int()}:
+                return members
+            case _:
+                raise Tampered("erasure-register", f"line {number} of {self._path} is not one of the register")

@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integrator_audit import Entry, Invalid, Ledger, LedgerReader, Refused, Tampered, Vault, Verifier, verify_opening
+from integrator_audit.completeness.index import Cut, Trie
+from integrator_audit.completeness.indexfile import SqliteIndex
+from integrator_audit.completeness.labels import DAY, SIGNATURE_SIZE, label_of, label_secret
+from integrator_audit.completeness.listing import pack
+from integrator_audit.completeness.pages import TrieWriter, find, fresh_leaves
+from integrator_audit.forgetting.erasure import Eraser, Log
+from integrator_audit.forgetting.orders import SCHEMA, ErasureOrder
+from integrator_audit.forgetting.register import Register
+from integrator_audit.forgetting.retention import due_day, due_lengths
+from integrator_audit.fsck import fsck
+from integrator_audit.generationkeys import FileGenerationKeys
+from integrator_audit.halfyear import day_of, epoch_of_day, period_of_name
+from integrator_audit.keystore import key_class
+from integrator_audit.sqlite import SqliteStore
+from tests.unit.audit.audit_samples import ORIGIN, PEOPLE, entry, signer
+
+CANARY = sha256(b"canary").digest()
+PERIOD = period_of_name("2026h2")
+NOW = 1_800_000_000_000
+
+
+@dataclass
+class House:
+    """A log, its vault under generation keys in files, a register, and the index of an epoch log."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        (self.root / "keys").mkdir(parents=True)
+        self.generations = FileGenerationKeys(self.root / "keys")
+        self.generations.make()
+        self.vault = Vault.open(self.root / "persons.sqlite", self.generations)
+        self.ledger = Ledger.open(self.file, origin=ORIGIN, signer=signer(), vault=self.vault)
+        self.index = SqliteIndex.open(self.root / "epochs.index.sqlite")
+        self.register = Register(self.root / "erasures.jsonl")
+
+    @property
+    def file(self) -> Path:
+        return self.root / "s0-2026h2.sqlite"
+
+    def append(self, entries: Iterable[Entry]) -> tuple[int, ...]:
+        return self.ledger.append(list(entries)).indices
+
+    def seal(self, day: str, listed: dict[bytes, list[int]]) -> None:
+        """Put a day with these lists into the index, up to the log's end."""
+        epoch = epoch_of_day(date.fromisoformat(day))
+        made = {person: bytes([number]) * SIGNATURE_SIZE for number, person in enumerate(sorted(listed), 1)}
+        self.vault.keep_labels(made, PERIOD)
+        kept = self.vault.labels(list(listed), PERIOD)
+        items = sorted(label_of(label_secret(kept[one]), DAY, epoch) + pack(0, listed[one]) for one in listed)
+        writer = TrieWriter(self.index, epoch, Trie.PERSONS, leaves=len(items))
+        writer.add(fresh_leaves(items, os.urandom(32 * len(items))))
+        writer.finish()
+        cut = Cut(0, ORIGIN, self.ledger.size, self.ledger.checkpoint)
+        self.index.finish(epoch, b"leaf", shapes={Trie.PERSONS: writer.shape}, cuts=[cut])
+
+    def list_of(self, day: str, person: bytes) -> Any:
+        epoch = epoch_of_day(date.fromisoformat(day))
+        kept = self.vault.labels([person], PERIOD)
+        return find(self.index, epoch, Trie.PERSONS, label_of(label_secret(kept[person]), DAY, epoch)).end
+
+    def eraser(self, *, index: bool = False) -> Eraser:
+        return Eraser(
+            [Log(ORIGIN, 0, SqliteStore.open(self.file))],
+            keys=self.vault,
+            index=self.index if index else None,
+            register=self.register,
+            clock=lambda: NOW,
+        )
+
+    def opened(self, index: int, vault: Vault | None = None) -> dict[str, Any]:
+        reader = LedgerReader.open(self.file, vault=vault or self.vault)
+        try:
+            opening = reader.opening(index, "ADS")
+            return dict(verify_opening(opening, Verifier.from_text(reader.vkey)).parts)
+        finally:
+            reader.close()
+
+    def bytes_on_disk(self) -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(self.root.rglob("*")) if path.is_file())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path / "house")
+
+
+def order(subject: bytes, **chosen: list[int]) -> ErasureOrder:
+    document: dict[str, object] = {"schema": SCHEMA, "order": "ORDER-7", "subject": base64.b64encode(subject).decode()}
+    if chosen:
+        document["entries"] = [{"origin": ORIGIN, "indices": chosen["indices"]}]
+    return ErasureOrder.parse(json.dumps(document).encode())
+
+
+def test_an_entry_is_due_its_years_after_the_end_of_its_half_year() -> None:
+    assert day_of(due_day(PERIOD, 2)) == date(2029, 1, 1)
+    assert day_of(due_day(period_of_name("2026h1"), 10)) == date(2036, 7, 1)
+    day = due_day(PERIOD, 10)
+    assert due_lengths(PERIOD, day) == (2, 10)
+    assert due_lengths(PERIOD, day - 1) == (2,)
+
+
+def test_an_order_over_everything_leaves_no_trace_of_the_person_and_every_proof(house: House) -> None:
+    theirs = house.append(entry(number, subject=CANARY, actor="official 7") for number in range(3))
+    house.append(entry(number) for number in range(20))
+    theirs += house.append([entry(9, subject=CANARY)])
+    openings = {index: house.opened(index) for index in range(house.ledger.size) if index not in theirs}
+    root = house.ledger.root
+    bodies = [
+        body for index in theirs if (row := SqliteStore.open(house.file).entry(index)) for body in (row.body, row.p)
+    ]
+    assert CANARY in house.bytes_on_disk(), "else its absence would show nothing"
+
+    erased = house.eraser().by_order(order(CANARY))
+
+    assert dict(erased.entries) == {"order": 4}
+    assert erased.waiting == 0
+    on_disk = house.bytes_on_disk()
+    assert CANARY not in on_disk
+    assert not [body for body in bodies if body and body in on_disk]
+    assert house.ledger.root == root
+    for index, said in openings.items():
+        assert house.opened(index) == said
+    for index in theirs:
+        with pytest.raises(Refused) as caught:
+            house.opened(index)
+        assert caught.value.code == "opening-erased"
+    report = fsck(house.file, vault=house.vault)
+    assert report.holds, report.findings
+    assert house.register.pending().entries == {"order": 4}
+
+
+def test_an_order_may_leave_other_entries_of_the_person_which_then_have_a_new_key(house: House) -> None:
+    theirs = house.append(entry(number, subject=CANARY) for number in range(4))
+    house.append(entry(number) for number in range(5))
+    former = house.vault.person(CANARY, key_class(PERIOD, 20))
+    row = SqliteStore.open(house.file).entry(theirs[1])
+    assert former is not None
+    assert row is not None
+
+    erased = house.eraser().by_order(order(CANARY, indices=[theirs[1], theirs[3]]))
+
+    assert dict(erased.entries) == {"order": 2}
+    assert house.opened(theirs[0])["S"]["number"] == 0
+    assert house.opened(theirs[2])["S"]["number"] == 2
+    assert house.vault.person(CANARY, key_class(PERIOD, 20), row.key_version) is None
+    house.append([entry(8, subject=CANARY)])
+    assert house.opened(house.ledger.size - 1)["S"]["number"] == 8
+    assert fsck(house.file, vault=house.vault).holds
+
+
+def test_an_order_that_was_carried_out_can_be_given_again(house: House) -> None:
+    theirs = house.append(entry(number, subject=CANARY) for number in range(3))
+    assert dict(house.eraser().by_order(order(CANARY, indices=[theirs[0]])).entries) == {"order": 1}
+    assert dict(house.eraser().by_order(order(CANARY, indices=[theirs[0]])).entries) == {}
+    assert dict(house.eraser().by_order(order(CANARY)).entries) == {"order": 2}
+    assert dict(house.eraser().by_order(order(CANARY)).entries) == {}
+
+
+def test_an_order_that_names_somebody_elses_entry_erases_nothing(house: House) -> None:
+    theirs = house.append([entry(1, subject=CANARY)])
+    (other,) = house.append([entry(2)])
+    with pytest.raises(Refused) as caught:
+        house.eraser().by_order(order(CANARY, indices=[theirs[0], other]))
+    assert caught.value.code == "order-not-theirs"
+    assert house.opened(theirs[0])
+    with pytest.raises(Invalid) as unknown:
+        Eraser([], keys=house.vault, index=None, register=house.register, clock=lambda: NOW).by_order(
+            order(CANARY, indices=[0])
+        )
+    assert unknown.value.code == "order-no-log"
+
+
+def test_what_is_appended_while_a_persons_key_is_destroyed_is_sealed_anew(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.append(entry(number, subject=CANARY) for number in range(3))
+    other = Vault.open(house.root / "persons.sqlite", house.generations)
+    eraser = Eraser(
+        [Log(ORIGIN, 0, SqliteStore.open(house.file))],
+        keys=other,
+        index=None,
+        register=house.register,
+        clock=lambda: NOW,
+    )
+    real, times = house.vault.entry_keys, iter([True])
+
+    def entry_keys(count: int) -> Any:
+        # By now the writer has the persons' keys in hand, and another process destroys one of them.
+        if next(times, False):
+            eraser.by_order(order(CANARY))
+        return real(count)
+
+    monkeypatch.setattr(house.vault, "entry_keys", entry_keys)
+    (index,) = house.append([entry(5, subject=CANARY)])
+    assert house.opened(index)["S"]["number"] == 5
+    assert fsck(house.file, vault=house.vault).holds
+
+
+def test_after_the_change_of_generation_a_restored_backup_opens_nothing_that_was_erased(house: House) -> None:
+    theirs = house.append(entry(number, subject=CANARY, actor="official 7") for number in range(3))
+    house.append(entry(number) for number in range(5))
+    backup = house.root.parent / "backup"
+    shutil.copytree(house.root, backup, ignore=shutil.ignore_patterns("keys"))
+    eraser = house.eraser()
+    eraser.by_order(order(CANARY))
+    # Until then the backup does open it: this is why an erasure is not complete before.
+    with_old_key = Vault.open(backup / "persons.sqlite", house.generations)
+    reader = LedgerReader.open(backup / house.file.name, vault=with_old_key)
+    assert reader.opening(theirs[0], "S")
+    reader.close()
+    with_old_key.close()
+
+    finished = eraser.finish()
+
+    assert (finished.generation, finished.retired, finished.complete.total) == (2, (1,), 3)
+    assert house.register.pending().total == 0
+    with pytest.raises(Refused) as caught:
+        Vault.open(backup / "persons.sqlite", house.generations)
+    assert caught.value.code == "vault-other-key"
+    reader = LedgerReader.open(backup / house.file.name, vault=house.vault)
+    for index in theirs:
+        with pytest.raises(Refused) as erased:
+            reader.opening(index, "ADSP")
+        assert erased.value.code == "opening-erased"
+    (survivor,) = house.append([entry(1)])
+    assert house.opened(survivor)
+    assert fsck(house.file, vault=house.vault).holds
+
+
+def test_what_is_due_goes_from_closed_logs_only_and_the_rest_stays(house: House) -> None:
+    short = [entry(number, subject=CANARY)._replace(retention=2) for number in range(30)]
+    long = [entry(number, subject=CANARY)._replace(retention=10) for number in range(4)]
+    gone = house.append(short)
+    kept = house.append(long)
+    today = due_day(PERIOD, 2)
+    assert dict(house.eraser().by_retention(today - 1).entries) == {}
+    with pytest.raises(Refused) as caught:
+        house.eraser().by_retention(today)
+    assert caught.value.code == "erase-open-log"
+    house.ledger.freeze()
+
+    assert dict(house.eraser().by_retention(today).entries) == {"retention": 30}
+
+    assert house.vault.person(CANARY, key_class(PERIOD, 2)) is None
+    assert [house.opened(index)["S"]["number"] for index in kept] == [0, 1, 2, 3]
+    assert {SqliteStore.open(house.file).erased(index) for index in gone} == {"retention"}
+    assert dict(house.eraser().by_retention(today).entries) == {}
+    assert dict(house.eraser().by_retention(due_day(PERIOD, 20)).entries) == {"retention": 4}
+    assert CANARY not in house.bytes_on_disk()
+    assert fsck(house.file, vault=house.vault).holds
+
+
+def test_a_persons_list_goes_when_its_last_entry_is_gone_and_others_keep_theirs(house: House) -> None:
+    first = house.append([entry(1, subject=CANARY), entry(2, subject=PEOPLE[0])])
+    house.seal("2026-11-02", {CANARY: [first[0]], PEOPLE[0]: [first[1]]})
+    second = house.append([entry(3, subject=CANARY), entry(4, subject=CANARY)])
+    house.seal("2026-11-03", {CANARY: sorted(second)})
+
+    house.eraser(index=True).by_order(order(CANARY, indices=[first[0], second[0]]))
+    assert house.list_of("2026-11-02", CANARY).ground == "order"
+    assert house.list_of("2026-11-03", CANARY).ground is None, "one of its two entries is still there"
+    assert house.list_of("2026-11-02", PEOPLE[0]).ground is None
+
+    label = house.list_of("2026-11-03", CANARY).label
+    house.eraser(index=True).by_order(order(CANARY))
+    assert house.vault.labels([CANARY], PERIOD) == {}
+    assert house.vault.labels([PEOPLE[0]], PERIOD) != {}
+    assert find(house.index, epoch_of_day(date(2026, 11, 3)), Trie.PERSONS, label).end.ground == "order"  # type: ignore[union-attr]
+
+
+def test_an_entry_of_a_day_that_is_not_sealed_yet_waits(house: House) -> None:
+    sealed = house.append([entry(1, subject=CANARY)])
+    house.seal("2026-11-02", {CANARY: list(sealed)})
+    fresh = house.append([entry(2, subject=CANARY)])
+    erased = house.eraser(index=True).by_order(order(CANARY))
+    assert (dict(erased.entries), erased.waiting) == ({"order": 1}, 1)
+    assert house.opened(fresh[0])["S"]["number"] == 2
+    house.seal("2026-11-03", {CANARY: list(fresh)})
+    assert dict(house.eraser(index=True).by_order(order(CANARY)).entries) == {"order": 1}
+
+
+def test_the_register_survives_a_line_that_was_cut_by_a_crash(tmp_path: Path) -> None:
+    register = Register(tmp_path / "r")
+    register.erased("order", 3, at=NOW)
+    with (tmp_path / "r").open("ab") as file:
+        file.write(b'{"event":"erased","at":18')
+    assert register.pending().entries == {"order": 3}
+    register.erased("retention", 40, at=NOW)
+    assert register.complete(2, at=NOW).entries == {"order": 3, "retention": 40}
+    assert register.pending().total == 0
+    (month,) = register.months()
+    assert (month.month, month.entries) == ("2027-01", {"order": 3, "retention": 40})
+    (tmp_path / "r").write_text('{"event":"forgotten"}\n')
+    with pytest.raises(Tampered):
+        register.pending()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A"}',
+        '{"schema":"dienstenintegrator/erasure-order/v2","order":"A","subject":"%s"}',
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A b","subject":"%s"}',
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","order":"B","subject":"%s"}',
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"AAAA"}',
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","entries":[]}',
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","entries":[{"origin":"o"}]}',
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","entries":[{"origin":"o","indices":[true]}]}',
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","more":1}',
+    ],
+)
+def test_an_order_of_another_form_is_refused(text: str) -> None:
+    subject = base64.b64encode(CANARY).decode()
+    with pytest.raises(Invalid):
+        ErasureOrder.parse(text.replace("%s", subject).encode())
