@@ -27,6 +27,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "lane-stopped": "The lane gave up its partitions.",
     "lane-waits": "The lane does not decide now, and says why.",
     "lanes-group-restarted": "The membership through which workers share the lanes failed and is made anew.",
+    "ledger-log-opened": "A log is written from now on; the one before it, if there is one, is closed for good.",
     "ledger-published": "A log's static files and checkpoint were written as far as its size.",
     "ledger-publishing-failed": "A log's static files could not be written; they are tried again.",
     "ledger-restarted": "A log is opened anew after an error whose outcome is unknown; it goes on from its positions.",

@@ -120,12 +120,13 @@ def _block(one: VerifiedDisclosure) -> Text:
     """Return one disclosure as a few lines: laws and fields are too long for the columns of a table."""
     text = Text()
     text.append("✓ ", style="bold green")
-    text.append(f"{one.at:%Y-%m-%d %H:%M:%S} UTC  ")
+    text.append(f"{one.at:%Y-%m-%d %H:%M:%S} UTC  " if one.at else f"{one.date} (erased)  ")
     text.append(_title(one.unverified.get("recipient"), one.recipient), style="bold")
     if one.mediated:
         text.append("  (which one: ask the privacy officer; somebody else in the event must not be found)")
+    role = f"where you are the {one.role}" if one.role else "where your role is erased"
     for heading, content in (
-        ("received", f"{', '.join(one.fields)} of {one.stream}, where you are the {one.role}"),
+        ("received", f"{', '.join(one.fields)} of {one.stream}, {role}"),
         ("for", _title(one.unverified.get("purpose"), f"{one.purpose}/{one.purpose_version}")),
         ("by", "; ".join(one.basis) or "no law that was in force"),
     ):
@@ -155,7 +156,7 @@ def _members(one: VerifiedDisclosure) -> dict[str, Any]:
         "origin": one.origin,
         "index": one.index,
         "size": one.size,
-        "at": one.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "at": one.at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if one.at else None,
         "date": one.date.isoformat(),
         "recipient": one.recipient,
         "provider": one.provider,

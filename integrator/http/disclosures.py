@@ -24,7 +24,7 @@ from integrator.domain.errors import Invalid, Refused
 from integrator.domain.identifiers import SubjectRef
 from integrator.http.identity import Citizens, bearer
 from integrator.http.problems import responses
-from integrator.recording.openings import Named, Openings, ShownDisclosure
+from integrator.recording.openings import Named, Openings, Place, ShownDisclosure
 
 _SCHEME: Final = HTTPBearer(scheme_name="Citizen", auto_error=False, description="The token of a person")
 _ROUTE: Final = "/me/disclosures"
@@ -38,7 +38,7 @@ class DisclosureQuery(Document):
     limit: Annotated[int, Field(ge=1, le=MOST, description="how many at most")] = 25
     cursor: Annotated[
         str | SkipJsonSchema[None],
-        Field(max_length=200, pattern="^[A-Za-z0-9_-]+$", description="`next` of the page before"),
+        Field(max_length=4000, pattern="^[A-Za-z0-9_-]+$", description="`next` of the page before"),
     ] = None
 
 
@@ -74,11 +74,12 @@ class DisclosedUnder(Document):
 class DisclosedItem(Document):
     """One event about the person, delivered to one agency."""
 
-    at: Annotated[str, Field(description="when, RFC 3339 in UTC", json_schema_extra={"format": "date-time"})]
+    at: Annotated[str, Field(description="when, RFC 3339 in UTC; of an erased entry the day")]
+    erased: Annotated[bool, Field(description="whether only part A is left of the entry")] = False
     recipient: NamedThing
     source: NamedThing
     stream: NamedThing
-    role: Annotated[str, Field(description="in which role the person is in the event: subject, parent, …")]
+    role: Annotated[str, Field(description="in which role the person is in the event: subject, parent, …; or empty")]
     fields: list[DisclosedField]
     purpose: DisclosedPurpose
     basis: Annotated[list[str], Field(description="by which law, one citation each")]
@@ -105,12 +106,12 @@ class Cursors:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def make(self, person: SubjectRef, before: int) -> str:
-        """Return the cursor of the place below the index `before`."""
-        place = json.dumps(before).encode()
-        return base64.urlsafe_b64encode(self._tag(person, place) + place).rstrip(b"=").decode()
+    def make(self, person: SubjectRef, place: Place) -> str:
+        """Return the cursor of a place."""
+        data = json.dumps([place.half, *place.befores], separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._tag(person, data) + data).rstrip(b"=").decode()
 
-    def read(self, person: SubjectRef, cursor: str) -> int:
+    def read(self, person: SubjectRef, cursor: str) -> Place:
         """Return the place of a cursor. Raises `Invalid` (`cursor-invalid`) for one that was not made for `person`."""
         try:
             data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
@@ -119,7 +120,8 @@ class Cursors:
         tag, place = data[:_TAG_SIZE], data[_TAG_SIZE:]
         if not hmac.compare_digest(tag, self._tag(person, place)):
             raise Invalid("cursor-invalid", "The cursor is not of this list: begin without one.", where="cursor")
-        return int(json.loads(place))
+        half, *befores = json.loads(place)
+        return Place(half, tuple(befores))
 
     def _tag(self, person: SubjectRef, place: bytes) -> bytes:
         scope = b"%b\x00%b\x00" % (_ROUTE.encode(), person.canonical.encode())
@@ -147,11 +149,11 @@ def router(openings: Openings, citizens: Citizens, *, cursor_key: bytes) -> APIR
     def mine(
         query: Annotated[DisclosureQuery, Query()], person: Annotated[SubjectRef, Depends(citizen)]
     ) -> DisclosurePage:
-        before = None if query.cursor is None else cursors.read(person, query.cursor)
-        page = openings.page(person, before=before, limit=query.limit)
+        after = None if query.cursor is None else cursors.read(person, query.cursor)
+        page = openings.page(person, after=after, limit=query.limit)
         return DisclosurePage(
             disclosures=[_item(shown) for shown in page.disclosures],
-            next=None if page.before is None else cursors.make(person, page.before),
+            next=None if page.after is None else cursors.make(person, page.after),
         )
 
     return api
@@ -160,6 +162,7 @@ def router(openings: Openings, citizens: Citizens, *, cursor_key: bytes) -> APIR
 def _item(shown: ShownDisclosure) -> DisclosedItem:
     return DisclosedItem(
         at=shown.at,
+        erased="S" not in shown.opening,
         recipient=_named(shown.recipient),
         source=_named(shown.source),
         stream=_named(shown.stream),

@@ -19,18 +19,19 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from integrator.domain.errors import Refused
 from integrator.kafka.connection import START_SECONDS, Connection, start, stop
 from integrator.kafka.failures import translated
-from integrator.recording.sequencer import LogBatch, LogRecord
+from integrator.recording.sequencer import WHOLE, LogBatch, LogRecord, Share
 
 
 class KafkaDisclosureSource:
-    """A `DisclosureSource` over every partition of `topics`. Owned by one sequencer."""
+    """A `DisclosureSource` over the partitions of `topics` that are in `share`. Owned by one sequencer."""
 
     # LIMIT: positions do not name the topic's id: a topic that was deleted, made again and grew past the position is
     # not recognised.
 
-    def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, topics: Sequence[str], share: Share = WHOLE) -> None:
         self._connection = connection
         self._topics = tuple(topics)
+        self._share = share
         self._consumer: AIOKafkaConsumer | None = None
         self._told: dict[tuple[str, int], int] = {}
 
@@ -70,6 +71,7 @@ class KafkaDisclosureSource:
             TopicPartition(topic, partition)
             for topic in self._topics
             for partition in sorted(consumer.partitions_for_topic(topic) or ())
+            if self._share.has(partition)
         ]
         consumer.assign(assigned)
         first: dict[TopicPartition, int] = await consumer.beginning_offsets(assigned)

@@ -138,8 +138,8 @@ async def run_ledger(installation: Installation, stop: asyncio.Event) -> None:
         naming=Naming(installation.settings.host, installation.settings.installation),
         keys=Keys(store.create("ledger-signing", key), store.create("vault-generation-1", key)),
         directories=directory,
-        source=lambda topics: KafkaDisclosureSource(connection, topics),
-        day=datetime.now(UTC).date(),
+        source=lambda topics, share: KafkaDisclosureSource(connection, topics, share),
+        shards=installation.settings.ledger_shards,
     )
     try:
         await process.run(stop)
@@ -166,7 +166,7 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
         refusals = await stack.enter_async_context(KafkaRefusals(installation.connection(access.API)))
         readers = readers_of(installation)
         stack.callback(readers.close)
-        openings = Openings(lambda: readers.latest("s0"), directory, key=store.create("pseudonym-ledger", key))
+        openings = Openings(readers.subjects, directory, key=store.create("pseudonym-ledger", key))
         app = create_app(
             Ports(
                 directories=directory,

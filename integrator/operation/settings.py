@@ -16,9 +16,9 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from integrator.domain.errors import Invalid, Refused
@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """The name in the ledger's origins: hashed into every entry, so final. Never a port."""
     lanes: int = Field(default=4, ge=1, le=256)
     """Fixed at installation."""
+    ledger_shards: int = Field(default=1, ge=1, le=256)
+    """How many subject shards the lanes are divided over, each with a writer of its own; fixed at installation."""
     workers: int = Field(default=2, ge=1, le=64)
     bootstrap: str = ""
     """`host:port,…` of the cluster; empty means the development broker of this directory."""
@@ -51,6 +53,12 @@ class Settings(BaseSettings):
     """0 takes a free port at the first start and keeps it in `run/http-port`."""
     otlp_endpoint: str = ""
     """Address of a collector for spans and metrics; empty sends nothing. Needs the extra `integrator[otlp]`."""
+
+    @model_validator(mode="after")
+    def _shards_have_lanes(self) -> Self:
+        if self.ledger_shards > self.lanes:
+            raise ValueError("ledger_shards is at most lanes: a shard without a lane would stay empty")
+        return self
 
     @classmethod
     def settings_customise_sources(

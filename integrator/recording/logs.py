@@ -1,9 +1,12 @@
 """Names the logs of an installation and the files that each has.
 
 An origin is hashed into every entry of its log, so it is final: `<host>/ledger/<installation>/<log>`, where `<log>` is
-`s<shard>-<yyyy>h<1|2>` or `institution-<yyyy>h<1|2>`, by the half-year in which the log is made.
+`s<shard>-<yyyy>h<1|2>` or `institution-<yyyy>h<1|2>`, by the half-year that it is of, or `epochs`, which never ends.
+A *series* is a log with those that follow it, half-year after half-year: `s0`, `institution`.
 
     ledger/s0-2026h2.sqlite           entries, tiles, checkpoints and positions of one log
+    ledger/epochs.sqlite              the log with one leaf for each day
+    ledger/epochs-index.sqlite        the tries of the days, from which a person's list is proved
     ledger/persons.sqlite             the people's keys, apart: what erasure deletes
     ledger/s0-2026h2.vkey             the key with which its checkpoints are verified, one line
     ledger/public/s0-2026h2/…         static files by the C2SP paths
@@ -14,13 +17,25 @@ from __future__ import annotations
 
 import hmac
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from integrator.domain.errors import Refused
 
 INSTITUTION = "institution"
+EPOCHS = "epochs"
+Clock = Callable[[], int]
+"""The wall clock, in milliseconds since 1970."""
+
+
+def wall_clock() -> int:
+    """Return the moment by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
 _LOG = re.compile(r"(s(?:0|[1-9][0-9]{0,3})|institution)-([0-9]{4})h([12])")
 _KEY = b"dienstenintegrator/ledger-signing/v1\0"
 
@@ -37,7 +52,39 @@ def shard(number: int) -> str:
 
 def is_log(name: str) -> bool:
     """Tell whether `name` is the name of a log, such as `s0-2026h2`."""
-    return _LOG.fullmatch(name) is not None
+    return name == EPOCHS or _LOG.fullmatch(name) is not None
+
+
+def series_of(log: str) -> str:
+    """Return the series of a log: `s0` of `s0-2026h2`."""
+    return log.rpartition("-")[0] or log
+
+
+def is_shard(log: str) -> bool:
+    """Tell whether `log` is a subject shard."""
+    return is_log(log) and series_of(log) not in (EPOCHS, INSTITUTION)
+
+
+def shard_number(log: str) -> int:
+    """Return the number of a subject shard: 0 of `s0-2026h2`."""
+    return int(series_of(log)[1:])
+
+
+def half_year_of(log: str) -> str:
+    """Return the half-year of a log: `2026h2` of `s0-2026h2`; empty for the log of days."""
+    return log.rpartition("-")[2] if "-" in log else ""
+
+
+def half_year_at(moment: int) -> str:
+    """Return the half-year of a moment in milliseconds since 1970, in UTC."""
+    return half_year(datetime.fromtimestamp(moment / 1000, UTC).date())
+
+
+def end_of(half: str) -> int:
+    """Return the first moment after a half-year such as `2026h2`, in milliseconds since 1970."""
+    year = int(half[:4])
+    after = datetime(year, 7, 1, tzinfo=UTC) if half.endswith("1") else datetime(year + 1, 1, 1, tzinfo=UTC)
+    return int(after.timestamp()) * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +97,7 @@ class Naming:
     def origin(self, log: str) -> str:
         """Return the origin of `log`. Raises `Refused` (`log-name`)."""
         if not is_log(log):
-            raise Refused("log-name", f"{log!r} is no name of a log: write s0-2026h2 or institution-2026h2.")
+            raise Refused("log-name", f"{log!r} is no name of a log: write s0-2026h2, institution-2026h2 or epochs.")
         return f"{self.host}/ledger/{self.installation}/{log}"
 
 
@@ -95,10 +142,11 @@ class LedgerFiles:
         found = (path.stem for path in self.root.glob("*.sqlite"))
         return sorted(name for name in found if is_log(name))
 
-    def standing(self, series: str, day: date) -> str:
-        """Return the log of `series` (`s0`, `institution`) that is written: the latest there is, else one of `day`.
+    def series(self, series: str) -> list[str]:
+        """Return the logs of one series that exist here, the oldest first."""
+        return [name for name in self.logs() if series_of(name) == series]
 
-        # LIMIT: a log goes on past its half-year; closing it and opening the next one is still to come.
-        """
-        existing = [name for name in self.logs() if name.rpartition("-")[0] == series]
-        return max(existing, default=f"{series}-{half_year(day)}")
+    @property
+    def index(self) -> Path:
+        """The tries of the days."""
+        return self.root / "epochs-index.sqlite"

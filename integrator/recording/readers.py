@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from integrator.domain.errors import Unavailable
 from integrator.recording.failures import translated
-from integrator.recording.logs import LedgerFiles
+from integrator.recording.logs import LedgerFiles, half_year_of, is_shard, shard_number
 from integrator_audit import LedgerReader, Vault
 
 
@@ -68,6 +68,17 @@ class Readers:
         if not names:
             raise Unavailable("no-log", "The ledger has not been made yet.")
         return self.reader(max(names))
+
+    def subjects(self) -> list[tuple[str, list[LedgerReader]]]:
+        """Return the subject shards by half-year, the newest first, each half-year's in the order of their numbers."""
+        halves: dict[str, list[str]] = {}
+        for name in _whole(self._files):
+            if is_shard(name):
+                halves.setdefault(half_year_of(name), []).append(name)
+        return [
+            (half, [self.reader(name) for name in sorted(halves[half], key=shard_number)])
+            for half in sorted(halves, reverse=True)
+        ]
 
     def every(self) -> list[LedgerReader]:
         """Return the readers of all logs that exist, in the order of their names."""

@@ -7,6 +7,8 @@
 - A record that cannot be stated is set aside with its reason and position, in the same transaction, and reading goes
   on.
 - After an error in an append the outcome is unknown: the sequencer ends, and its owner opens the ledger anew.
+- When the log's half-year is over nothing is committed to it any more, whatever was read before: it is read again for
+  the next log. The moment that is looked at is the moment of the commit.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from integrator.domain.directory import DirectoryView, Knowledge
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position
 from integrator.recording.failures import translated
+from integrator.recording.logs import Clock, wall_clock
 from integrator.recording.threads import in_thread
 from integrator_audit import Entry, SetAside
 
@@ -40,6 +43,22 @@ BATCH: Final = 1000
 """Records in one ledger transaction, at most."""
 PATIENCE: Final = 5.0
 """Seconds of waiting for the directory after which it is said that the log waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The partitions whose number leaves `number` when divided by `of`: what one of several shards reads."""
+
+    number: int
+    of: int
+
+    def has(self, partition: int) -> bool:
+        """Tell whether a partition is in it."""
+        return partition % self.of == self.number
+
+
+WHOLE: Final = Share(0, 1)
+"""Every partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +112,10 @@ class Directories(Protocol):
 
 
 class Ledgers(Protocol):
-    """The ledger as a sequencer uses it. `append` MUST be one transaction: entries, positions, what was set aside."""
+    """The ledger as a sequencer uses it. `append` MUST be one transaction: entries, positions, what was set aside.
+
+    `now_ms` is the moment of the commit, in milliseconds since 1970.
+    """
 
     def append(
         self,
@@ -101,6 +123,7 @@ class Ledgers(Protocol):
         *,
         positions: Mapping[TopicPartition, int],
         set_aside: Sequence[SetAside],
+        now_ms: int,
     ) -> object: ...
 
     def positions(self) -> Mapping[TopicPartition, int]: ...
@@ -157,10 +180,13 @@ class Sequencer:
     ledger: Ledgers
     recorder: Recorder
     directories: Directories
+    until: int | None = None
+    """When the log's half-year is over, in milliseconds since 1970; `None`: never."""
+    clock: Clock = wall_clock
     progress: Progress = field(default_factory=Progress)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Record until `stop` is set; the batch in hand is finished or not begun.
+        """Record until `stop` is set or the half-year is over; the batch in hand is finished or not begun.
 
         Raises what the source raises, and `Unavailable` or `Tampered` of the ledger: then it must be opened anew.
         """
@@ -168,7 +194,7 @@ class Sequencer:
             positions = dict(await in_thread(self.ledger.positions))
         await self.source.start(positions)
         try:
-            while not stop.is_set():
+            while not (stop.is_set() or self._is_over(self.clock())):
                 batch = await self.source.fetch(wait=WAIT, limit=BATCH)
                 following = {
                     place: position
@@ -188,7 +214,7 @@ class Sequencer:
         following: Mapping[TopicPartition, int],
         stop: asyncio.Event,
     ) -> bool:
-        """Make one batch durable; `False` when `stop` came while it waited for the directory."""
+        """Make one batch durable; `False` when `stop` or the end of the half-year came before that."""
         # A source that starts anew may hand out what is durable already.
         fresh = [one for one in batch.records if one.position >= positions.get((one.topic, one.partition), 0)]
         statements, set_aside = self._read(fresh)
@@ -206,10 +232,13 @@ class Sequencer:
                 except Invalid as error:
                     set_aside.append(_aside(record, error))
             span.set_attributes({"log": self.log, "records": len(fresh), "entries": len(entries)})
+            now = self.clock()
+            if self._is_over(now):
+                return False
             # A crash before the commit leaves the log as it was, one after it has the positions beside the entries:
             # both times reading goes on where the ledger says.
             with translated():
-                await in_thread(self.ledger.append, entries, positions=following, set_aside=set_aside)
+                await in_thread(self.ledger.append, entries, positions=following, set_aside=set_aside, now_ms=now)
         _ENTRIES.add(len(entries), {"log": self.log})
         for aside in set_aside:
             _SET_ASIDE.add(1, {"log": self.log, "reason": aside.reason})
@@ -222,6 +251,9 @@ class Sequencer:
                 reason=aside.reason,
             )
         return True
+
+    def _is_over(self, now: int) -> bool:
+        return self.until is not None and now >= self.until
 
     def _read(self, records: Sequence[LogRecord]) -> tuple[list[tuple[LogRecord, Statement]], list[SetAside]]:
         statements: list[tuple[LogRecord, Statement]] = []
@@ -262,7 +294,7 @@ class Sequencer:
         if batch.records:
             self.progress.last = max(record.timestamp for record in batch.records)
         if not batch.behind:
-            self.progress.whole = int(time.time() * 1000)
+            self.progress.whole = self.clock()
 
 
 def _aside(record: LogRecord, error: Invalid) -> SetAside:

@@ -41,7 +41,8 @@ class VerifiedDisclosure:
     origin: str
     index: int
     size: int
-    at: datetime
+    at: datetime | None
+    """`None` of an entry that was erased: of that, `role` is empty too."""
     date: date
     """The legal day of the decision, in the time zone of the stream."""
     recipient: str
@@ -162,20 +163,22 @@ class _Checks:
         if not isinstance(opening, Mapping):
             raise Tampered("opening-missing", "The integrator shows a disclosure without its proof.")
         proved, where = self._open(cast("Mapping[str, object]", opening))
-        told, person = _part(proved, "A", where), _part(proved, "S", where)
+        told = _part(proved, "A", where)
+        # That it was erased is the integrator's word here; `history` proves it.
+        person = _part(proved, "S", where) if "S" in proved.parts else None
         mediated = told["schema"] == _MEDIATED
         try:
             found = VerifiedDisclosure(
                 origin=proved.origin,
                 index=proved.index,
                 size=proved.size,
-                at=datetime.fromisoformat(_text(person["at"])),
+                at=datetime.fromisoformat(_text(person["at"])) if person else None,
                 date=date.fromisoformat(_text(told["date"])),
                 recipient=_text(told["recipient"]),
                 provider=_text(told["provider"]),
                 stream=_text(told["stream"]),
                 fields=_texts(told["fields"]),
-                role=_text(person["role"]),
+                role=_text(person["role"]) if person else "",
                 purpose=_text(told["purpose"]),
                 purpose_version=_number(told["purposeVersion"]),
                 basis=_texts(told["basis"]),
@@ -184,11 +187,12 @@ class _Checks:
                 mediated=mediated,
                 unverified=shown,
             )
-            subject = (_text(person["subject"]), _number(person["keyVersion"]))
+            subject = (_text(person["subject"]), _number(person["keyVersion"])) if person else None
         except (KeyError, TypeError, ValueError) as error:
             raise Tampered("opening-part", f"{where} does not say what a disclosure says.") from error
         self._in_order(found, where)
-        self._one_person(subject, where)
+        if subject is not None:
+            self._one_person(subject, where)
         _same_names(shown, found, where)
         return found
 

@@ -31,6 +31,7 @@ ORIGIN = "demo.integrator.example/ledger/test/s0-2026h2"
 SIGNER = Signer(ORIGIN, bytes(range(64, 96)))
 DAY = date(2026, 11, 24)
 AT = datetime(2026, 11, 24, 11, 46, 45, 123_000, UTC)
+AT_MS = 1_795_520_805_123
 
 CHILD = SubjectRef("test", "100000000001")
 MOTHER = SubjectRef("test", "100000000002")

@@ -42,7 +42,7 @@ def openings(tmp_path: Path) -> Generator[Openings]:
             ledger.append(recorder.read(world.record(world.disclosure(number + 1), number)).make(known))
     vault = Vault.read_only(tmp_path / "persons.sqlite", world.GENERATION)
     reader = LedgerReader.open(tmp_path / "s0-2026h2.sqlite", vault=vault)
-    yield Openings(lambda: reader, world.StillDirectory(known), key=world.LEDGER_KEY)
+    yield Openings(lambda: [("2026h2", [reader])], world.StillDirectory(known), key=world.LEDGER_KEY)
     reader.close()
     vault.close()
 

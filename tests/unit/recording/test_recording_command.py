@@ -58,7 +58,7 @@ def running(tmp_path: Path) -> Generator[Running]:
             ledger.append(recorder.read(world.record(world.disclosure(number + 1), number)).make(known))
     files.vkey("s0-2026h2").write_text(world.SIGNER.vkey + "\n")
     readers = Readers(files, generation_key=world.GENERATION)
-    openings = Openings(lambda: readers.latest("s0"), world.StillDirectory(known), key=world.LEDGER_KEY)
+    openings = Openings(readers.subjects, world.StillDirectory(known), key=world.LEDGER_KEY)
     api = FastAPI(openapi_url=None)
     problems.install(api)
     api.include_router(disclosures.router(openings, citizens, cursor_key=b"k" * 32), prefix="/v1")

@@ -73,7 +73,7 @@ class Scene:
     reader: LedgerReader
 
     def seen(self, who: SubjectRef) -> ShownDisclosure:
-        (shown,) = self.openings.page(who, before=None, limit=10).disclosures
+        (shown,) = self.openings.page(who, after=None, limit=10).disclosures
         return shown
 
     def part(self, who: SubjectRef, letter: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def scene(root: Path, *, shielded: bool) -> Iterator[Scene]:
         ledger.append(DisclosureRecorder().read(world.record(record, 0)).make(known))
     vault = Vault.read_only(root / "persons.sqlite", world.GENERATION)
     reader = LedgerReader.open(root / "s0-2026h2.sqlite", vault=vault)
-    yield Scene(Openings(lambda: reader, world.StillDirectory(known), key=world.LEDGER_KEY), reader)
+    yield Scene(Openings(lambda: [("2026h2", [reader])], world.StillDirectory(known), key=world.LEDGER_KEY), reader)
     reader.close()
     vault.close()
 
@@ -158,8 +158,8 @@ def test_a_title_of_a_class_is_shown_only_where_all_in_it_share_it(tmp_path: Pat
     vault = Vault.read_only(tmp_path / "persons.sqlite", world.GENERATION)
     reader = LedgerReader.open(tmp_path / "s0-2026h2.sqlite", vault=vault)
     two = Knowledge(version=61, agencies={**known.agencies, other.name: other}, contracts=known.contracts)
-    openings = Openings(lambda: reader, world.StillDirectory(two), key=world.LEDGER_KEY)
-    (shown,) = openings.page(MOTHER, before=None, limit=10).disclosures
+    openings = Openings(lambda: [("2026h2", [reader])], world.StillDirectory(two), key=world.LEDGER_KEY)
+    (shown,) = openings.page(MOTHER, after=None, limit=10).disclosures
     assert (shown.recipient.name, shown.recipient.title) == ("municipality", None)
     reader.close()
     vault.close()

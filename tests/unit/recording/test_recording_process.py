@@ -20,10 +20,10 @@ from integrator.domain.errors import Refused, Tampered, Unavailable
 from integrator.http import ledger as ledger_files
 from integrator.recording import process
 from integrator.recording.institution import TEXTS
-from integrator.recording.logs import LedgerFiles, Naming, half_year, is_log, signing_seed
+from integrator.recording.logs import Clock, LedgerFiles, Naming, end_of, half_year, half_year_at, is_log, signing_seed
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.readers import Readers, open_log
-from integrator.recording.sequencer import LogBatch
+from integrator.recording.sequencer import LogBatch, Share
 from integrator_audit import LedgerReader, Verifier, read_part
 from tests.unit.recording import recording_samples as world
 
@@ -40,11 +40,13 @@ class Sources:
     disclosures: world.JudgingSource
     institution: world.JudgingSource = field(default_factory=lambda: world.JudgingSource([]))
     fail: int = 0
+    shares: list[Share] = field(default_factory=list[Share])
 
-    def __call__(self, wanted: Sequence[str]) -> world.JudgingSource:
+    def __call__(self, wanted: Sequence[str], share: Share) -> world.JudgingSource:
         if list(wanted) != [topics.DISCLOSURES]:
             assert list(wanted) == [topics.DIRECTORY, topics.REQUESTS]
             return self.institution
+        self.shares.append(share)
         if self.fail:
             self.fail -= 1
             return Unreachable([])
@@ -60,23 +62,28 @@ def disclosures(count: int) -> world.JudgingSource:
     return world.JudgingSource([world.record(world.disclosure(number + 1), number) for number in range(count)])
 
 
-def ledger(root: Path, sources: Sources, *, keys: Keys = KEYS, day: date = world.DAY) -> LedgerProcess:
+def noon() -> int:
+    return world.AT_MS
+
+
+def ledger(root: Path, sources: Sources, *, keys: Keys = KEYS, shards: int = 1, clock: Clock = noon) -> LedgerProcess:
     return LedgerProcess(
         LedgerFiles(root),
         naming=NAMING,
         keys=keys,
         directories=world.StillDirectory(world.knowledge(), at=100),
         source=sources,
-        day=day,
+        shards=shards,
+        clock=clock,
     )
 
 
-async def run(root: Path, sources: Sources, *, keys: Keys = KEYS, day: date = world.DAY) -> None:
+async def run(root: Path, sources: Sources, *, keys: Keys = KEYS, clock: Clock = noon) -> None:
     """Run the process until both sources have nothing more."""
     stop = asyncio.Event()
     for one in (sources.disclosures, sources.institution):
         one.drained.clear()
-    running = asyncio.create_task(ledger(root, sources, keys=keys, day=day).run(stop))
+    running = asyncio.create_task(ledger(root, sources, keys=keys, clock=clock).run(stop))
     drained = asyncio.gather(sources.disclosures.drained.wait(), sources.institution.drained.wait())
     await asyncio.wait({running, drained}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
     stop.set()
@@ -138,11 +145,6 @@ async def test_a_log_goes_on_after_kafka_was_away(tmp_path: Path, monkeypatch: p
     reader = LedgerReader.open(tmp_path / "s0-2026h2.sqlite")
     assert reader.size == 9
     reader.close()
-
-
-async def test_a_log_goes_on_in_its_file_after_its_half_year(tmp_path: Path) -> None:
-    await run(tmp_path, Sources(disclosures(1)))
-    assert ledger(tmp_path, Sources(disclosures(0)), day=date(2027, 1, 1)).logs == ("s0-2026h2", "institution-2026h2")
 
 
 async def test_another_signing_key_is_refused_with_a_sentence(tmp_path: Path) -> None:
@@ -225,7 +227,11 @@ async def test_a_log_that_is_just_being_made_is_not_there_yet(tmp_path: Path) ->
 def test_half_years_and_names_are_those_of_the_calendar() -> None:
     assert half_year(date(2026, 6, 30)) == "2026h1"
     assert half_year(date(2026, 7, 1)) == "2026h2"
+    # The first moments of both years and the last before them, in milliseconds since 1970, by `date --date=… +%s`.
+    assert (end_of("2026h1"), end_of("2026h2")) == (1_782_864_000_000, 1_798_761_600_000)
+    assert [half_year_at(moment) for moment in (1_782_863_999_999, 1_782_864_000_000)] == ["2026h1", "2026h2"]
     assert is_log("s0-2026h2")
+    assert is_log("epochs")
     assert not any(map(is_log, ("s00-2026h2", "s0-2026h3", "persons", "../s0-2026h2", "s0-2026h2\n")))
     with pytest.raises(Refused):
         NAMING.origin("persons")

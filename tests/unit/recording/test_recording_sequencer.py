@@ -57,13 +57,14 @@ class Failing:
         *,
         positions: Mapping[tuple[str, int], int],
         set_aside: Sequence[SetAside],
+        now_ms: int,
     ) -> object:
         self._at -= 1
         if self._at == 0:
             if self._persisted:
-                self._ledger.append(entries, positions=positions, set_aside=set_aside)
+                self._ledger.append(entries, positions=positions, set_aside=set_aside, now_ms=now_ms)
             raise audit.Unavailable("ledger-store", "the disk went away")
-        return self._ledger.append(entries, positions=positions, set_aside=set_aside)
+        return self._ledger.append(entries, positions=positions, set_aside=set_aside, now_ms=now_ms)
 
 
 async def test_each_person_of_each_delivery_is_one_entry(tmp_path: Path) -> None:
