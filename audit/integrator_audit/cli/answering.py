@@ -17,6 +17,7 @@ import typer
 
 from integrator_audit.errors import AuditError, Invalid, Tampered, Unavailable
 from integrator_audit.findings import Finding, Progress, no_progress
+from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.note import Verifier
 from integrator_audit.vault import Vault
 
@@ -66,11 +67,16 @@ def read_vkey(text: str) -> Verifier:
 
 
 def open_vault(vault: Path | None, generation_key: Path | None) -> Vault | None:
-    """Return the vault for reading, or None when none was given."""
+    """Return the vault for reading, or None when none was given.
+
+    `generation_key` is the file of the one key, or the directory with the keys of all generations.
+    """
     if vault is None and generation_key is None:
         return None
     if vault is None or generation_key is None:
         raise Invalid("vault-options", "give --vault and --generation-key together")
+    if generation_key.is_dir():
+        return Vault.read_only(vault, FileGenerationKeys(generation_key))
     try:
         key = generation_key.read_bytes()
     except OSError as error:

@@ -57,7 +57,10 @@ def fsck_command(
         str | None, typer.Option(help="The log's verifier key, or a file that holds it [default: the file's own].")
     ] = None,
     vault: Annotated[Path | None, typer.Option(help="The vault with the keys of persons, to check D, S and P.")] = None,
-    generation_key: Annotated[Path | None, typer.Option(help="The file with the 32-byte key of the vault.")] = None,
+    generation_key: Annotated[
+        Path | None,
+        typer.Option(help="The file with the 32-byte key of the vault, or the directory with its generations."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Re-derive everything in a ledger's file from its rows and name what does not fit."""

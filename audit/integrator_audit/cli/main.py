@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from integrator_audit.cli import checking, receipts
+from integrator_audit.cli import checking, forgetting, receipts
 
 app = typer.Typer(
     name="integrator-audit",
@@ -30,6 +30,7 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]  typer keeps it: 
 app.command("verify")(checking.verify_command)
 app.command("fsck")(checking.fsck_command)
 app.command("verify-receipt")(receipts.verify_receipt_command)
+app.add_typer(forgetting.app, name="erase")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
