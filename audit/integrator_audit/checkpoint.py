@@ -14,7 +14,7 @@ from typing import Protocol
 from integrator_audit.encoding import from_base64, to_base64, to_decimal
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.merkle import EMPTY_ROOT, HASH_SIZE
-from integrator_audit.note import Note, Signer, Verifier, check_name, verify_note
+from integrator_audit.note import Note, Verifier, check_name, verify_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class Checkpoint:
             raise Invalid("checkpoint", "the root of an empty log is the hash of nothing")
         return cls(check_name(head.origin), head.size, head.root)
 
-    def sign(self, signer: Signer) -> bytes:
+    def sign(self, signer: LogSigner) -> bytes:
         """Return the signed note; the caller releases it only when what it says is durable."""
         if signer.name != self.origin:
             raise Invalid("checkpoint", "a checkpoint is signed by the key that has the log's name")
-        return signer.sign(self.text)
+        return signer.sign_for(self.text, self.size)
 
 
 class LogKeys(Protocol):
@@ -87,6 +87,29 @@ class LogKeys(Protocol):
 
     def for_size(self, size: int) -> Sequence[Verifier]:
         """Return the keys that may sign a checkpoint of this size; raise `Tampered` when the log had ended before."""
+        ...
+
+
+class LogSigner(Protocol):
+    """The secret keys of one log. A `Signer` is one; `witnessing.keys.LogSigners` changes keys at agreed sizes."""
+
+    @property
+    def name(self) -> str:
+        """Return the log's origin."""
+        ...
+
+    @property
+    def vkey(self) -> str:
+        """Return the text of the public key that names the log for as long as it lives."""
+        ...
+
+    @property
+    def verifier(self) -> LogKeys:
+        """Return the public keys that open what is signed here."""
+        ...
+
+    def sign_for(self, text: bytes, size: int) -> bytes:
+        """Return the signed note over the text of a checkpoint of this size."""
         ...
 
 

@@ -12,18 +12,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from integrator_audit.checkpoint import Checkpoint, open_checkpoint
+from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.frontier import Frontier, TileRow
-from integrator_audit.note import Verifier
-from integrator_audit.store import Head
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at, prefix, right_edge_names
 
 TileSource = Callable[[int, int], TileRow | None]
 
 
-def export_log(directory: Path, *, head: Head, vkey: str, tile: TileSource) -> None:
-    """Bring `directory` up to `head`: new full tiles once, the partial ones of this size, then the checkpoint.
+def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: TileSource) -> None:
+    """Bring `directory` up to `size`: new full tiles once, the partial ones of this size, then the checkpoint `note`.
 
     Partial tiles go when their full tile is there; a client then takes them out of it.
 
@@ -31,10 +29,10 @@ def export_log(directory: Path, *, head: Head, vkey: str, tile: TileSource) -> N
     `Unavailable` when a file cannot be written.
     """
     try:
-        published = _published(directory, vkey)
+        published = _published(directory, keys)
         if published is not None:
-            _check_extends(published, head, tile)
-        names = _names(published.size if published else 0, head.size)
+            _check_extends(published, size, tile)
+        names = _names(published.size if published else 0, size)
         for name in names:
             row = tile(name.level, name.index)
             if row is None or row.width < name.width:
@@ -42,7 +40,7 @@ def export_log(directory: Path, *, head: Head, vkey: str, tile: TileSource) -> N
             target = directory / name.path
             if not target.exists():
                 _write(target, row.data if row.width == name.width else prefix(name, row.data))
-        _write(directory / "checkpoint", head.note)
+        _write(directory / "checkpoint", note)
         # SPEC tlog-tiles: "MAY delete any partial tile once the corresponding full tile is […] available". Without that
         # an export each second would fill a disk. Partial tiles left by a crash just here do no harm.
         for name in names:
@@ -52,21 +50,21 @@ def export_log(directory: Path, *, head: Head, vkey: str, tile: TileSource) -> N
         raise Unavailable("export", f"a file of the export cannot be read or written: {error.strerror}") from error
 
 
-def _published(directory: Path, vkey: str) -> Checkpoint | None:
+def _published(directory: Path, keys: LogKeys) -> Checkpoint | None:
     try:
         note = (directory / "checkpoint").read_bytes()
     except FileNotFoundError:
         return None
     try:
-        return open_checkpoint(note, Verifier.from_text(vkey))
+        return open_checkpoint(note, keys)
     except Tampered as error:
         raise Refused("export-other-log", "the directory holds a checkpoint that is not this log's") from error
 
 
-def _check_extends(published: Checkpoint, head: Head, tile: TileSource) -> None:
-    if published.size > head.size:
+def _check_extends(published: Checkpoint, size: int, tile: TileSource) -> None:
+    if published.size > size:
         message = (
-            f"the export has size {published.size}, the file {head.size}: the file is an older backup. "
+            f"the export has size {published.size}, the file {size}: the file is an older backup. "
             "Do not go on with it: what it would sign contradicts what is published"
         )
         raise Tampered("export-ahead", message)

@@ -12,6 +12,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from integrator_audit.checkpoint import LogKeys
 from integrator_audit.database import connect, translated
 from integrator_audit.errors import Invalid
 from integrator_audit.findings import Finding, Findings, Progress, no_progress
@@ -49,7 +50,7 @@ class Report:
 
 
 def fsck(
-    path: Path, *, vault: KeyStore | None = None, verifier: Verifier | None = None, progress: Progress = no_progress
+    path: Path, *, vault: KeyStore | None = None, verifier: LogKeys | None = None, progress: Progress = no_progress
 ) -> Report:
     """Check the ledger in one file. `verifier` is the log's key from elsewhere; without it the file's own is used.
 
@@ -58,7 +59,7 @@ def fsck(
     with translated("ledger"):
         connection = connect(path, mode="ro")
     try:
-        return _Check(connection, vault=vault, verifier=verifier, progress=progress).run()
+        return _Check(connection, vault=vault, keys=verifier, progress=progress).run()
     finally:
         connection.close()
 
@@ -67,13 +68,13 @@ class _Check:
     """One run over one file."""
 
     def __init__(
-        self, connection: sqlite3.Connection, *, vault: KeyStore | None, verifier: Verifier | None, progress: Progress
+        self, connection: sqlite3.Connection, *, vault: KeyStore | None, keys: LogKeys | None, progress: Progress
     ) -> None:
         # Text that is damaged must come out as text to be reported, not as an exception of the driver.
         connection.text_factory = _lenient_text
         self._connection = connection
         self._vault = vault
-        self._verifier = verifier
+        self._keys = keys
         self._progress = progress
         self._findings = Findings()
         self._kind = "entries"
@@ -84,17 +85,17 @@ class _Check:
         try:
             self._connection.execute("BEGIN")
             self._check_pages()
-            verifier = self._identify()
-            if verifier is not None:
-                self._verifier, origin = verifier, verifier.name
+            keys = self._identify()
+            if keys is not None:
+                self._keys, origin = keys, keys.name
                 tables = TableCheck(self._connection, self._findings)
                 tables.check_names()
-                size = self._check_tree(verifier, tables.damaged)
+                size = self._check_tree(keys, tables.damaged)
                 tables.check_indexes(size)
                 tables.check_rest(size)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._findings.add("database-damaged", "file", f"the file cannot be read to its end: {error}")
-        vkey = "" if self._verifier is None else self._verifier.vkey
+        vkey = "" if self._keys is None else self._keys.for_size(0)[0].vkey
         opened = self._vault is not None
         return Report(origin, vkey, size, opened, self._findings.items, self._findings.left_out)
 
@@ -109,11 +110,11 @@ class _Check:
         if tables != [statement.strip() for statement in SCHEMA.split(";")]:
             self._findings.add("schema-wrong", "file", "its tables are not those of a ledger")
 
-    def _identify(self) -> Verifier | None:
+    def _identify(self) -> LogKeys | None:
         rows = self._connection.execute("SELECT origin, vkey, kind FROM identity").fetchall()
         if len(rows) != 1:
             self._findings.add("identity", "row of identity", f"there are {len(rows)} rows and not one")
-            return self._verifier
+            return self._keys
         origin, vkey, self._kind = rows[0]
         if self._kind not in ("entries", "leaves"):
             self._findings.add("identity", "row of identity", "the file does not say what the leaves of its log are")
@@ -121,13 +122,13 @@ class _Check:
             own = Verifier.from_text(str(vkey))
         except Invalid as error:
             self._findings.add("identity", "row of identity", f"the file's verifier key is damaged: {error.message}")
-            return self._verifier
-        if origin != own.name or (self._verifier is not None and own != self._verifier):
+            return self._keys
+        if origin != own.name or (self._keys is not None and own not in self._keys.for_size(0)):
             message = f"the file says to be {origin} under {vkey}, which is not the key expected"
             self._findings.add("identity", "row of identity", message)
-        return self._verifier or own
+        return self._keys or own
 
-    def _check_tree(self, verifier: Verifier, damaged: Named) -> int:
+    def _check_tree(self, keys: LogKeys, damaged: Named) -> int:
         """Check entries, bundles, tiles and every signed note; return the size of the newest checkpoint."""
         query = "SELECT size, root FROM checkpoint ORDER BY size DESC, at DESC LIMIT 1"
         newest = self._connection.execute(query).fetchone()
@@ -136,10 +137,8 @@ class _Check:
             return 0
         size, root = int(newest[0]), newest[1]
         check = TileCheck(size, self._tile, self._findings)
-        rows = RowCheck(
-            self._connection, origin=verifier.name, vault=self._vault, findings=self._findings, damaged=damaged
-        )
-        notes = NoteCheck(self._connection, verifier, self._findings)
+        rows = RowCheck(self._connection, origin=keys.name, vault=self._vault, findings=self._findings, damaged=damaged)
+        notes = NoteCheck(self._connection, keys, self._findings)
         notes.compare(check.edge)
         with Repeated() as repeated:
             for start in range(0, size, TILE_WIDTH):

@@ -23,10 +23,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
+from integrator_audit.checkpoint import LogSigner
 from integrator_audit.errors import Busy, Invalid
 from integrator_audit.halfyear import period_of_origin
 from integrator_audit.keystore import KeyStore, key_class
-from integrator_audit.note import Signer
 from integrator_audit.parts import Entry, check_entry
 from integrator_audit.sequencer import RANDOM_SIZE, BatchKeys, Sequenced, needs_entry_key, sequence
 from integrator_audit.store import KEYS_MOVED, Erasure, Head, Kind, SetAside, Store
@@ -48,7 +48,7 @@ class Ledger(LogWriter):
         self,
         store: Store,
         *,
-        signer: Signer,
+        signer: LogSigner,
         vault: KeyStore,
         positions: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
@@ -66,7 +66,7 @@ class Ledger(LogWriter):
         place: Path | str,
         *,
         origin: str,
-        signer: Signer,
+        signer: LogSigner,
         vault: KeyStore,
         positions: Mapping[tuple[str, int], int] | None = None,
     ) -> Ledger:

@@ -135,6 +135,11 @@ class Signer:
         """Return the whole note over `text`, which must end in a newline."""
         return join_note(text, [self.signature(text)])
 
+    def sign_for(self, text: bytes, size: int) -> bytes:
+        """Return the note over the text of a checkpoint of this size (see `checkpoint.LogSigner`)."""
+        del size
+        return self.sign(text)
+
     def signature(self, text: bytes) -> Signature:
         """Return this key's signature over a note's text."""
         value = Ed25519PrivateKey.from_private_bytes(self.seed).sign(text)

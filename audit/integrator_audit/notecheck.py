@@ -6,12 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from integrator_audit.checkpoint import Checkpoint, open_checkpoint
+from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
 from integrator_audit.errors import AuditError
 from integrator_audit.findings import Findings
 from integrator_audit.halfyear import DAY_MS
 from integrator_audit.merkle import RightEdge
-from integrator_audit.note import Verifier
 from integrator_audit.store import seal_of
 
 
@@ -25,9 +24,9 @@ class _Due(NamedTuple):
 class NoteCheck:
     """Compare the notes with the tree as it grows: `compare` when it has reached the size `due`."""
 
-    def __init__(self, connection: sqlite3.Connection, verifier: Verifier, findings: Findings) -> None:
+    def __init__(self, connection: sqlite3.Connection, keys: LogKeys, findings: Findings) -> None:
         self._connection = connection
-        self._verifier = verifier
+        self._keys = keys
         self._findings = findings
         self._notes = self._in_order()
         self._next = next(self._notes, None)
@@ -75,7 +74,7 @@ class NoteCheck:
             self._findings.add(code, where, "the note is not bytes")
             return None
         try:
-            return open_checkpoint(note, self._verifier)
+            return open_checkpoint(note, self._keys)
         except AuditError as error:
             self._findings.add(code, where, f"the signed note does not hold: {error}")
             return None

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
+from integrator_audit.checkpoint import LogSigner
 from integrator_audit.errors import Invalid, Tampered
-from integrator_audit.note import Signer
 from integrator_audit.store import Kind, Reading
 from integrator_audit.stores import open_store
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, split_bundle
@@ -26,7 +26,7 @@ class RawLog(LogWriter):
     KIND: ClassVar[Kind] = "leaves"
 
     @classmethod
-    def open(cls, place: Path | str, *, origin: str, signer: Signer) -> RawLog:
+    def open(cls, place: Path | str, *, origin: str, signer: LogSigner) -> RawLog:
         """Open the log at `place`, or create it; raise as `Ledger.open` does."""
         check_name(signer, origin)
         store = open_store(place)

@@ -15,13 +15,14 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 
 from integrator_audit.bodies import open_actor, open_body
-from integrator_audit.checkpoint import read_unverified
+from integrator_audit.checkpoint import LogKeys, read_unverified
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.export import export_log
 from integrator_audit.halfyear import period_of_origin
 from integrator_audit.keystore import KeyStore
 from integrator_audit.merkle import HASH_SIZE, inclusion_proof
+from integrator_audit.note import Verifier
 from integrator_audit.parts import LETTERS, SALT_SIZE, part_hash
 from integrator_audit.rawlog import read_leaf
 from integrator_audit.receipt import Receipt
@@ -50,20 +51,23 @@ class Resource:
 class LedgerReader:
     """A read-only view of one log. Calls from several threads are taken one after the other."""
 
-    def __init__(self, store: Reading, vault: KeyStore | None) -> None:
+    def __init__(self, store: Reading, vault: KeyStore | None, keys: LogKeys | None = None) -> None:
         """Use `open` instead."""
         self._store = store
         self._vault = vault
+        self._keys = keys
         self._lock = threading.Lock()
         self._identity = store.identity()
 
     @classmethod
-    def open(cls, place: Path | str, *, vault: KeyStore | None = None) -> LedgerReader:
+    def open(cls, place: Path | str, *, vault: KeyStore | None = None, keys: LogKeys | None = None) -> LedgerReader:
         """Open the log at `place` (a path, or a `postgresql://` URL); `vault` is needed to open parts D, S and P.
+
+        `keys` are those of a log that has changed its key; by default the one that the log's own file names.
 
         Raises `Unavailable` when there is no such file, `Refused` when it is no ledger.
         """
-        return cls(open_reading(place), vault)
+        return cls(open_reading(place), vault, keys)
 
     def close(self) -> None:
         """Close the file; the vault is its owner's to close."""
@@ -179,16 +183,22 @@ class LedgerReader:
         with self._lock:
             return self._store.erased(index)
 
-    def resource(self, path: str) -> Resource | None:
-        """Return the file at a path under the log's prefix, or None for whatever a server must answer with 404."""
+    def resource(self, path: str, *, published: bool = False) -> Resource | None:
+        """Return the file at a path under the log's prefix, or None for whatever a server must answer with 404.
+
+        With `published` the log ends at the last checkpoint that was published: nothing newer is shown.
+        """
         if path == "checkpoint":
-            return Resource(self.checkpoint(), CHECKPOINT_TYPE, CHECKPOINT_CACHE)
+            with self._moment() as head:
+                shown = self._shown(head, published=published)
+            return None if shown is None else Resource(shown[1], CHECKPOINT_TYPE, CHECKPOINT_CACHE)
         try:
             name = TileName.parse(path)
         except Invalid:
             return None
         with self._moment() as head:
-            if not is_implied(name, head.size):
+            shown = self._shown(head, published=published)
+            if shown is None or not is_implied(name, shown[0]):
                 return None
             row = self._store.tile(name.level, name.index)
         if row is None or row.width < name.width:
@@ -196,13 +206,22 @@ class LedgerReader:
         content = row.data if row.width == name.width else prefix(name, row.data)
         return Resource(content, TILE_TYPE, TILE_CACHE)
 
-    def export(self, directory: Path) -> None:
+    def export(self, directory: Path, *, published: bool = False) -> None:
         """Bring a directory of static files up to this moment of the log, the checkpoint last.
+
+        With `published` up to the last checkpoint that was published, with its cosignatures; without one to nothing.
 
         Raises `Tampered` (`export-ahead`, `export-fork`) when the directory holds a later or another history.
         """
+        keys = Verifier.from_text(self.vkey) if self._keys is None else self._keys
         with self._moment() as head:
-            export_log(directory, head=head, vkey=self.vkey, tile=self._store.tile)
+            shown = self._shown(head, published=published)
+            if shown is not None:
+                export_log(directory, size=shown[0], note=shown[1], keys=keys, tile=self._store.tile)
+
+    def _shown(self, head: Head, *, published: bool) -> tuple[int, bytes] | None:
+        """Return size and note of the checkpoint to show in this moment."""
+        return self._store.published() if published else (head.size, head.note)
 
     def _salted(self, row: EntryRow, letters: str) -> dict[str, bytes]:
         """Return salt ‖ bytes of the parts that are asked for."""

@@ -1,4 +1,4 @@
-"""What a verifier remembers between runs: the last checkpoint that it accepted, by origin.
+"""What a verifier remembers between runs, by origin: the last checkpoint that it accepted, the last key policy.
 
 Without it a verifier cannot see a replayed, rolled-back or forked log.
 """
@@ -20,28 +20,32 @@ def default_directory(environment: Mapping[str, str]) -> Path:
     return base / "integrator-audit"
 
 
+CHECKPOINT = "checkpoint"
+
+
 class State:
-    """Checkpoints as files, one for each origin."""
+    """Signed notes as files, one for each origin and kind."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def path(self, origin: str) -> Path:
+    def path(self, origin: str, kind: str = CHECKPOINT) -> Path:
         """Return the file of an origin; its name is a hash, because an origin has slashes."""
-        return self.directory / f"{sha256(origin.encode()).hexdigest()}.checkpoint"
+        return self.directory / f"{sha256(origin.encode()).hexdigest()}.{kind}"
 
-    def load(self, origin: str) -> bytes | None:
-        """Return the last accepted checkpoint's note, or None the first time."""
+    def load(self, origin: str, kind: str = CHECKPOINT) -> bytes | None:
+        """Return the last accepted note, or None the first time."""
+        path = self.path(origin, kind)
         try:
-            return self.path(origin).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Unavailable("state-unreadable", f"{self.path(origin)} cannot be read: {error.strerror}") from error
+            raise Unavailable("state-unreadable", f"{path} cannot be read: {error.strerror}") from error
 
-    def save(self, origin: str, note: bytes) -> None:
-        """Remember an accepted checkpoint; it is on disk when this returns."""
-        target = self.path(origin)
+    def save(self, origin: str, note: bytes, kind: str = CHECKPOINT) -> None:
+        """Remember an accepted note; it is on disk when this returns."""
+        target = self.path(origin, kind)
         aside = target.with_suffix(f".{os.getpid()}.new")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 - The root is recomputed from the entry bundles; each tile is compared with it, and the wrong file is named.
 - The log must extend the last checkpoint that this verifier accepted: a smaller one is a rollback, another root for
   that size a fork.
+- With a policy, a quorum of witnesses must have cosigned the checkpoint, and lately: without that nobody knows whether
+  others are shown the same log, and the verdict is that this could not be told.
 - Memory does not grow with the log: files are fetched in order, a bounded number ahead.
 """
 
@@ -12,18 +14,28 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
-from integrator_audit.checkpoint import Checkpoint, open_checkpoint
+from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.findings import Finding, Findings, Progress, no_progress
-from integrator_audit.note import Verifier
 from integrator_audit.sources import Source
 from integrator_audit.state import State
 from integrator_audit.tilecheck import TileCheck, entry_hashes
 from integrator_audit.tiles import TileName, prefix
+from integrator_audit.witnessing.policy import MAX_AGE, Policy, Quorum
 
 CONCURRENT = 8
 AHEAD = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Which witnesses must have cosigned, and when it is now (POSIX seconds); `max_age` in seconds."""
+
+    policy: Policy
+    now: int
+    max_age: int = MAX_AGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +43,52 @@ class Verification:
     """What a verification found about one signed checkpoint.
 
     `previous` is the size of the checkpoint that was remembered, None when there was none: then a rollback or fork
-    that happened before cannot be seen. `left_out` counts findings beyond those listed.
+    that happened before cannot be seen. `left_out` counts findings beyond those listed. `quorum` is None when none was
+    demanded; `fresh` says whether what was demanded is met.
     """
 
     checkpoint: Checkpoint
     previous: int | None
     findings: tuple[Finding, ...]
     left_out: int
+    quorum: Quorum | None = None
+    fresh: bool = True
 
     @property
     def holds(self) -> bool:
-        """Say whether nothing was found."""
+        """Say whether nothing was found to be wrong."""
         return not self.findings
+
+    @property
+    def verdict(self) -> Literal["verified", "failed", "unknown"]:
+        """Say what follows: a quorum that is missing or old is no proof that anything is wrong."""
+        if self.findings:
+            return "failed"
+        return "verified" if self.fresh else "unknown"
 
 
 def verify_log(
-    source: Source, verifier: Verifier, *, state: State | None = None, progress: Progress = no_progress
+    source: Source,
+    keys: LogKeys,
+    *,
+    state: State | None = None,
+    demand: Demand | None = None,
+    progress: Progress = no_progress,
 ) -> Verification:
     """Verify the log at `source` and, if nothing is wrong, remember its checkpoint in `state`.
 
     Raises `Tampered` when the checkpoint itself does not hold, `Unavailable` when the log cannot be fetched, `Refused`
-    when what is remembered was accepted under another key.
+    when what is remembered was accepted under another key, or the policy does not list the log.
     """
     note = source.fetch("checkpoint")
     if note is None:
         raise Unavailable("no-checkpoint", "there is no checkpoint at that place: is it the prefix of a log?")
     try:
-        checkpoint = open_checkpoint(note, verifier)
+        quorum = None if demand is None else demand.policy.open(note, keys, now=demand.now).quorum
+        checkpoint = open_checkpoint(note, keys)
     except Invalid as error:
         raise Tampered("checkpoint-malformed", f"checkpoint: {error.message}") from error
-    previous = _remembered(state, verifier)
+    previous = _remembered(state, keys)
     findings = Findings()
     if previous is not None and previous.size > checkpoint.size:
         message = f"the log shows size {checkpoint.size} and has signed size {previous.size} before: it was rolled back"
@@ -68,19 +96,21 @@ def verify_log(
     else:
         _check_files(source, checkpoint, previous, findings=findings, progress=progress)
     if state is not None and not findings.items:
-        state.save(verifier.name, note)
-    return Verification(checkpoint, previous.size if previous else None, findings.items, findings.left_out)
+        state.save(keys.name, note)
+    fresh = demand is None or quorum is None or quorum.is_fresh(demand.now, demand.max_age)
+    earlier = previous.size if previous else None
+    return Verification(checkpoint, earlier, findings.items, findings.left_out, quorum, fresh)
 
 
-def _remembered(state: State | None, verifier: Verifier) -> Checkpoint | None:
-    note = None if state is None else state.load(verifier.name)
+def _remembered(state: State | None, keys: LogKeys) -> Checkpoint | None:
+    note = None if state is None else state.load(keys.name)
     if state is None or note is None:
         return None
     try:
-        return open_checkpoint(note, verifier)
+        return open_checkpoint(note, keys)
     except (Invalid, Tampered) as error:
         message = (
-            f"the remembered checkpoint in {state.path(verifier.name)} was not signed by this key: either the key is "
+            f"the remembered checkpoint in {state.path(keys.name)} was not signed by this key: either the key is "
             "not the log's, or the file was changed. Find out which before removing the file"
         )
         raise Refused("state-other-key", message) from error

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from integrator_audit.checkpoint import Checkpoint, open_checkpoint
+from integrator_audit.checkpoint import Checkpoint, LogSigner, open_checkpoint
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
-from integrator_audit.frontier import Frontier
+from integrator_audit.frontier import Frontier, TileRow
 from integrator_audit.merkle import EMPTY_ROOT
-from integrator_audit.note import Signer
 from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Head, Identity, Kind, SetAside, Store, consumed_digest
 from integrator_audit.tiles import TILE_WIDTH, TileName, hashes_at, prefix
 
@@ -47,7 +46,9 @@ class LogWriter:
 
     KIND: ClassVar[Kind]
 
-    def __init__(self, store: Store, *, signer: Signer, positions: Mapping[tuple[str, int], int] | None = None) -> None:
+    def __init__(
+        self, store: Store, *, signer: LogSigner, positions: Mapping[tuple[str, int], int] | None = None
+    ) -> None:
         """Use `open` of the kind of log instead; this takes a store that is open already, and recovers from it."""
         self._store = store
         self._signer = signer
@@ -103,6 +104,16 @@ class LogWriter:
         """Return the records that were set aside, by topic, partition and position."""
         with self._lock:
             return self._store.set_asides()
+
+    def tile(self, level: int, index: int) -> TileRow | None:
+        """Return a tile as wide as it is now, the bundles at level -1."""
+        with self._lock:
+            return self._store.tile(level, index)
+
+    def published(self) -> tuple[int, bytes] | None:
+        """Return the newest published size and its note with the cosignatures, or None."""
+        with self._lock:
+            return self._store.published()
 
     def publish(self, note: bytes) -> None:
         """Keep a checkpoint of this log with the cosignatures that it was published with.
@@ -241,7 +252,7 @@ def _check_position(source: tuple[str, int], position: int) -> None:
         raise Invalid("ledger-position", f"{source[0]} has no partition {source[1]} or position {position}")
 
 
-def check_name(signer: Signer, origin: str) -> None:
+def check_name(signer: LogSigner, origin: str) -> None:
     """Raise `Refused` (`ledger-origin`) unless the key has the origin's name."""
     if signer.name != origin:
         message = f"the signing key has the name {signer.name}; the key of a log has its origin, {origin}, as name"

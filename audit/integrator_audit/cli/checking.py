@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,49 +15,63 @@ import typer
 from integrator_audit.cli.answering import (
     FAILED,
     HOLDS,
+    UNKNOWN,
     JsonOption,
     answering,
     findings_json,
     open_vault,
     print_findings,
     progress,
-    read_vkey,
+)
+from integrator_audit.cli.trust import (
+    KeysOption,
+    MaxAgeOption,
+    PolicyOption,
+    RootOption,
+    StateOption,
+    Trust,
+    VkeyOption,
+    read_trust,
 )
 from integrator_audit.encoding import to_base64
 from integrator_audit.fsck import Report, fsck
-from integrator_audit.note import Verifier
 from integrator_audit.sources import open_source
 from integrator_audit.state import State, default_directory
 from integrator_audit.verify import Verification, verify_log
+from integrator_audit.witnessing.policy import MAX_AGE
 
 
-def verify_command(
+def verify_command(  # noqa: PLR0913  each is an option of the command
     location: Annotated[
         str, typer.Argument(metavar="URL|DIR", help="The log's prefix, or a directory with its files.")
     ],
-    vkey: Annotated[str, typer.Option(help="The log's verifier key, or a file that holds it.")],
+    vkey: VkeyOption = None,
     *,
-    state: Annotated[
-        Path | None,
-        typer.Option(help="Where the last accepted checkpoint is kept [default: in the user's state directory]."),
-    ] = None,
+    policy: PolicyOption = None,
+    max_age: MaxAgeOption = MAX_AGE / 3600,
+    keys: KeysOption = None,
+    keys_root: RootOption = None,
+    state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch a log, recompute its root from every entry, compare every tile, and see that it only ever grew."""
     with answering(as_json=as_json):
         memory = State(state or default_directory(os.environ))
-        verifier = read_vkey(vkey)
+        trust = read_trust(vkey, policy, keys=keys, root=keys_root, state=memory)
+        demand = trust.demand(int(time.time()), max_age)
         with progress("verifying", as_json=as_json) as shown:
-            result = verify_log(open_source(location), verifier, state=memory, progress=shown)
-        _tell_verification(result, verifier, as_json=as_json)
+            result = verify_log(open_source(location), trust.keys, state=memory, demand=demand, progress=shown)
+        _tell_verification(result, trust, as_json=as_json)
 
 
-def fsck_command(
+def fsck_command(  # noqa: PLR0913  each is an option of the command
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Ledger files (SQLite).")],
     *,
     vkey: Annotated[
         str | None, typer.Option(help="The log's verifier key, or a file that holds it [default: the file's own].")
     ] = None,
+    keys: KeysOption = None,
+    keys_root: RootOption = None,
     vault: Annotated[Path | None, typer.Option(help="The vault with the keys of persons, to check D, S and P.")] = None,
     generation_key: Annotated[
         Path | None,
@@ -65,7 +81,8 @@ def fsck_command(
 ) -> None:
     """Re-derive everything in a ledger's file from its rows and name what does not fit."""
     with answering(as_json=as_json):
-        verifier = None if vkey is None else read_vkey(vkey)
+        given = vkey is not None or keys is not None or keys_root is not None
+        verifier = read_trust(vkey, None, keys=keys, root=keys_root, state=None).keys if given else None
         opened = open_vault(vault, generation_key)
         reports: list[tuple[Path, Report]] = []
         for file in files:
@@ -74,17 +91,22 @@ def fsck_command(
         _tell_reports(reports, as_json=as_json)
 
 
-def _tell_verification(result: Verification, verifier: Verifier, *, as_json: bool) -> None:
-    checkpoint = result.checkpoint
+def _tell_verification(result: Verification, trust: Trust, *, as_json: bool) -> None:
+    checkpoint, quorum = result.checkpoint, result.quorum
     if as_json:
-        document = {
-            "result": "verified" if result.holds else "failed",
+        document: dict[str, object] = {
+            "result": result.verdict,
             "origin": checkpoint.origin,
             "size": checkpoint.size,
             "root": to_base64(checkpoint.root),
-            "vkey": verifier.vkey,
+            "vkey": trust.keys.for_size(checkpoint.size)[0].vkey,
             "previousSize": result.previous,
         }
+        if quorum is not None:
+            cosigned = {name: cosignature.time for name, cosignature in sorted(quorum.cosigned.items())}
+            document |= {"quorum": quorum.reached, "cosigned": cosigned, "asOf": quorum.as_of}
+        if result.verdict == "unknown":
+            document["code"] = "no-quorum"
         print(json.dumps(document | findings_json(result.findings, result.left_out)))
     else:
         print_findings(result.findings, result.left_out, print_line=print)
@@ -96,7 +118,24 @@ def _tell_verification(result: Verification, verifier: Verifier, *, as_json: boo
             print("This is the first look: had the log been rolled back or forked before, it could not be seen here.")
         elif result.holds:
             print(f"It extends the {result.previous} entries that were verified before.")
-    raise typer.Exit(HOLDS if result.holds else FAILED)
+        if result.holds:
+            print(_quorum_sentence(result))
+    raise typer.Exit({"verified": HOLDS, "failed": FAILED, "unknown": UNKNOWN}[result.verdict])
+
+
+def _quorum_sentence(result: Verification) -> str:
+    quorum = result.quorum
+    if quorum is None:
+        return "No witnesses were asked for (--policy): others may be shown another log."
+    names = ", ".join(sorted(quorum.cosigned)) or "nobody"
+    if not quorum.reached:
+        return f"could not tell: {names} cosigned it, no quorum: others may be shown another log (no-quorum)"
+    if quorum.as_of is None:
+        return "The policy asks for no witnesses: others may be shown another log."
+    moment = datetime.fromtimestamp(quorum.as_of, UTC).isoformat()
+    if not result.fresh:
+        return f"could not tell: a quorum cosigned it at {moment} last, and there may be a newer log (no-quorum)"
+    return f"A quorum of witnesses cosigned it, at {moment} last: {names}."
 
 
 def _tell_reports(reports: Sequence[tuple[Path, Report]], *, as_json: bool) -> None:

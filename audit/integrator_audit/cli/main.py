@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from integrator_audit.cli import checking, forgetting, receipts
+from integrator_audit.cli import checking, forgetting, keys, receipts, witness
 
 app = typer.Typer(
     name="integrator-audit",
@@ -31,6 +31,9 @@ app.command("verify")(checking.verify_command)
 app.command("fsck")(checking.fsck_command)
 app.command("verify-receipt")(receipts.verify_receipt_command)
 app.add_typer(forgetting.app, name="erase")
+app.command("keygen")(keys.keygen_command)
+app.add_typer(keys.rotate)
+app.command("witness")(witness.witness_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint, read_unverified
-from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.errors import Invalid, Refused
 from integrator_audit.note import Note, Verifier
 from integrator_audit.witnessing.cosignature import Cosignature, CosignerKey, verified_cosignatures
 
@@ -130,21 +130,34 @@ class Policy:
     def open(self, note: bytes, keys: LogKeys | None = None, *, now: int) -> Witnessed:
         """Return the checkpoint that a log of the policy (or that `keys`) signed, with its quorum, reached or not.
 
-        Raises `Invalid` for a malformed note or a policy without logs where `keys` are not given; `Tampered` when no
-        trusted key signed it, when a signature is wrong, or when the log is not one of the policy's.
+        Raises `Invalid` for a malformed note or a policy without logs where `keys` are not given; `Refused` when the
+        log is not one of the policy's; `Tampered` when no trusted key signed it, or a signature is wrong.
         """
         origin = read_unverified(note).origin
-        listed = _LogKeys(origin, tuple(log.key for log in self.logs if log.key.name == origin))
-        if self.logs and not listed.verifiers:
-            raise Tampered("policy-log", f"the policy does not trust the log {origin}")
-        if not self.logs and keys is None:
+        if keys is None or self.logs:
+            listed = self.keys_of(origin)
+            keys = listed if keys is None else keys
+        return Witnessed(open_checkpoint(note, keys), self.judge(note, now=now))
+
+    def keys_of(self, origin: str | None = None) -> ListedKeys:
+        """Return the keys of a log; without `origin`, of the only log that the policy lists.
+
+        Raises `Refused` when the log is not among those listed, `Invalid` when the policy does not say which is meant.
+        """
+        origins = list(dict.fromkeys(log.key.name for log in self.logs))
+        if not origins:
             raise Invalid("policy", "the policy lists no log; give the log's key, or add a line: log VKEY")
-        return Witnessed(open_checkpoint(note, listed if keys is None else keys), self.judge(note, now=now))
+        if origin is None and len(origins) > 1:
+            raise Invalid("policy", f"the policy lists {len(origins)} logs; give the key of the one that is meant")
+        wanted = origins[0] if origin is None else origin
+        if wanted not in origins:
+            raise Refused("policy-log", f"the policy does not list the log {wanted}")
+        return ListedKeys(wanted, tuple(log.key for log in self.logs if log.key.name == wanted))
 
 
 @dataclass(frozen=True, slots=True)
-class _LogKeys:
-    """The keys that a policy lists for one origin: any of them may sign.
+class ListedKeys:
+    """The keys that a policy lists for one origin: any of them may sign. It is a `checkpoint.LogKeys`.
 
     SPEC tlog-policy: "This name MUST correspond to the log's origin line, representing the identity of the log."
     """
@@ -153,6 +166,7 @@ class _LogKeys:
     verifiers: tuple[Verifier, ...]
 
     def for_size(self, size: int) -> Sequence[Verifier]:
+        """Return all of them, whatever the size."""
         del size
         return self.verifiers
 

@@ -63,8 +63,9 @@ class SignedHead(Protocol):
 
 
 class PublishedLog(Protocol):
-    """What a publisher needs of a log. Called from several threads at once."""
+    """What a publisher needs of a log; every `writer.LogWriter` is one. Called from several threads at once."""
 
+    @property
     def head(self) -> SignedHead:
         """Return the newest durable checkpoint."""
         ...
@@ -77,7 +78,7 @@ class PublishedLog(Protocol):
         """Return size and note of the newest published checkpoint."""
         ...
 
-    def publish(self, size: int, note: bytes) -> None:
+    def publish(self, note: bytes) -> None:
         """Make a checkpoint with its cosignatures the published one; it is durable when this returns.
 
         The same size may come again, with newer cosignatures.
@@ -146,7 +147,7 @@ class Publisher:
         if len(needed) >= MAX_SIGNATURES or not self._policy.reached(self._exchanges):
             message = f"the quorum needs witnesses that have no URL, or more than the {MAX_SIGNATURES} lines of a note"
             raise Invalid("publish-policy", message)
-        recovered = log.head().size
+        recovered = log.head.size
         self._lock = threading.Lock()
         self._standings = {name: _Standing(recovered, recovered) for name in self._exchanges}
         self._alarm: Tampered | None = None
@@ -173,7 +174,7 @@ class Publisher:
         another history, now or earlier; nothing is published then.
         """
         self._raise_alarm()
-        head = self._log.head()
+        head = self._log.head
         if self._is_current(head.size):
             return self._finished(Round(head.size, published=False))
         open_checkpoint(head.note, self._terms.keys)
@@ -196,7 +197,7 @@ class Publisher:
         note = self._assemble(head.note, cosigned)
         reached = self._policy.judge(note, now=self._now()).reached
         if reached:
-            self._log.publish(head.size, note)
+            self._log.publish(note)
         times = {name: cosignature.time for name, cosignature in cosigned.items()}
         return self._finished(Round(head.size, reached, times, failed))
 

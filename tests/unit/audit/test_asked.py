@@ -21,7 +21,7 @@ def asked(tmp_path: Path) -> AskedFile:
 
 
 def start(log: SampleLog, asked: AskedFile | None = None, **places: Path) -> dict[str, str]:
-    head = log.head()
+    head = log.head
     published = {name: DirectorySource(path) for name, path in places.items()}
     return check_start((head.size, head.root), log.tile, keys=LOG.verifier, published=published, asked=asked)
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from integrator_audit import Invalid, Signer, Tampered
+from integrator_audit import Invalid, Refused, Signer, Tampered
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.note import join_note
 from integrator_audit.witnessing.cosignature import Cosigner
@@ -103,9 +103,10 @@ def test_a_quorum_is_as_old_as_its_oldest_needed_cosignature() -> None:
 
 def test_a_log_that_the_policy_does_not_name_or_another_key_is_not_believed() -> None:
     text = CHECKPOINT.text
-    with pytest.raises(Tampered) as caught:
-        policy(f"log {OTHER_LOG.vkey}", "quorum none").open(cosigned(), now=NOW)
-    assert caught.value.code == "policy-log"
+    for keys in (None, LOG.verifier):
+        with pytest.raises(Refused) as caught:
+            policy(f"log {OTHER_LOG.vkey}", "quorum none").open(cosigned(), keys, now=NOW)
+        assert caught.value.code == "policy-log"
     forged = Signer(LOG.name, bytes([9]) * 32)
     with pytest.raises(Tampered):
         policy(f"log {LOG.vkey}", "quorum none").open(forged.sign(text), now=NOW)
@@ -128,6 +129,15 @@ def test_a_policy_without_logs_takes_the_key_from_its_user() -> None:
     with pytest.raises(Invalid):
         read.open(cosigned(V=NOW), now=NOW)
     assert read.open(cosigned(V=NOW), LOG.verifier, now=NOW).quorum.reached
+
+
+def test_the_only_log_of_a_policy_needs_not_be_named() -> None:
+    second = Signer(LOG.name, bytes([9]) * 32)
+    one = policy(f"log {LOG.vkey}", f"log {second.vkey}", "quorum none")
+    assert one.keys_of() == one.keys_of(LOG.name)
+    assert one.keys_of().for_size(5) == (LOG.verifier, second.verifier)
+    with pytest.raises(Invalid, match="lists 2 logs"):
+        policy(f"log {LOG.vkey}", f"log {OTHER_LOG.vkey}", "quorum none").keys_of()
 
 
 def test_a_wrong_cosignature_of_a_known_witness_fails_and_an_unknown_one_is_ignored() -> None:

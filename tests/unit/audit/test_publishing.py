@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import Invalid, Tampered, Unavailable
+from integrator_audit import Invalid, Ledger, LedgerReader, Tampered, Unavailable
+from integrator_audit.checkpoint import open_checkpoint
 from integrator_audit.note import Note
+from integrator_audit.sources import DirectorySource
+from integrator_audit.verify import Demand, verify_log
 from integrator_audit.witnessing.addcheckpoint import AddCheckpoint, Answer
 from integrator_audit.witnessing.asked import AskedFile
 from integrator_audit.witnessing.cosignature import Cosignature, Cosigner
 from integrator_audit.witnessing.policy import Policy
 from integrator_audit.witnessing.quorum import REFRESH, Publisher, Terms
+from tests.unit.audit.audit_samples import Place, entry
 from tests.unit.audit.witness_samples import LOG, NOW, SampleExchange, SampleLog, policy, witnesses
 
 Exchanges = dict[str, SampleExchange]
@@ -230,3 +234,38 @@ def test_a_list_that_cannot_be_written_asks_nobody(
     with pytest.raises(Unavailable):
         publishing.publish()
     assert all(exchange.bodies == [] for exchange in exchanges.values())
+
+
+def test_a_ledger_is_published_and_only_what_is_published_is_shown(
+    place: Place, exchanges: Exchanges, asked: AskedFile, tmp_path: Path
+) -> None:
+    ledger = Ledger.open(place.ledger_file, origin=LOG.name, signer=LOG, vault=place.vault())
+    ledger.append([entry(number) for number in range(300)])
+    reader = LedgerReader.open(place.ledger_file, vault=place.vault())
+    assert reader.resource("checkpoint", published=True) is None
+    assert reader.resource("tile/0/000", published=True) is None
+    reader.export(tmp_path / "site", published=True)
+    assert not (tmp_path / "site").exists()
+
+    publishing = Publisher(ledger, Terms(policy(), LOG.verifier, asked, exchanges, timeout=5, clock=lambda: NOW))
+    assert publishing.publish().published
+    ledger.append([entry(number) for number in range(300, 600)])
+    shown = reader.resource("checkpoint", published=True)
+    assert shown is not None
+    assert policy().open(shown.content, now=NOW).checkpoint.size == 300
+    newest = reader.resource("checkpoint")
+    assert newest is not None
+    assert open_checkpoint(newest.content, LOG.verifier).size == 600
+    for path, is_shown in (("tile/0/000", True), ("tile/0/001.p/44", True), ("tile/0/001.p/45", False)):
+        assert (reader.resource(path, published=True) is not None) == is_shown
+        assert reader.resource(path) is not None
+
+    reader.export(tmp_path / "site", published=True)
+    demand = Demand(policy(), NOW)
+    result = verify_log(DirectorySource(tmp_path / "site"), LOG.verifier, demand=demand)
+    assert (result.verdict, result.checkpoint.size) == ("verified", 300)
+    assert publishing.publish().published
+    reader.export(tmp_path / "site", published=True)
+    result = verify_log(DirectorySource(tmp_path / "site"), LOG.verifier, demand=demand)
+    assert (result.verdict, result.checkpoint.size) == ("verified", 600)
+    ledger.close()

@@ -41,8 +41,8 @@ def log() -> SampleLog:
 
 
 def ask(witness: Witness, log: SampleLog, old: int) -> Answer:
-    proof = () if old in (0, log.head().size) else tuple(log.proof(old))
-    return witness.add_checkpoint(AddCheckpoint(old, proof, log.head().note).body)
+    proof = () if old in (0, log.head.size) else tuple(log.proof(old))
+    return witness.add_checkpoint(AddCheckpoint(old, proof, log.head.note).body)
 
 
 def assert_cosigned(answer: Answer, note: bytes) -> None:
@@ -60,27 +60,27 @@ def test_a_log_that_grows_is_cosigned_at_every_size(witness: Witness, log: Sampl
     old = 0
     for count in (0, 1, 1, 5, 249, 1, 600):
         log.grow(count)
-        assert_cosigned(ask(witness, log, old), log.head().note)
-        old = log.head().size
+        assert_cosigned(ask(witness, log, old), log.head.note)
+        old = log.head.size
         assert witness.sizes() == {LOG.name: old}
 
 
 def test_the_same_size_is_cosigned_again(witness: Witness, log: SampleLog) -> None:
     log.grow(7)
     for old in (0, 7, 7):
-        assert_cosigned(ask(witness, log, old), log.head().note)
+        assert_cosigned(ask(witness, log, old), log.head.note)
 
 
 def test_a_larger_old_size_than_that_of_the_checkpoint_is_400(witness: Witness, log: SampleLog) -> None:
     log.grow(3)
     assert ask(witness, log, 0).status == 200
-    assert witness.add_checkpoint(AddCheckpoint(4, (), log.head().note).body).status == 400
+    assert witness.add_checkpoint(AddCheckpoint(4, (), log.head.note).body).status == 400
 
 
 def test_an_old_size_that_is_not_the_last_cosigned_is_409_and_says_which_is(witness: Witness, log: SampleLog) -> None:
     log.grow(5)
     assert_conflict(ask(witness, log, 3), 0)
-    assert_cosigned(ask(witness, log, 0), log.head().note)
+    assert_cosigned(ask(witness, log, 0), log.head.note)
     log.grow(5)
     for old in (0, 4, 10):
         assert_conflict(ask(witness, log, old), 5)
@@ -109,14 +109,14 @@ def test_a_log_that_does_not_extend_what_was_cosigned_is_422(witness: Witness, l
     log.grow(10)
     good = log.proof(8)
     for proof in ((), good[:-1], [*good, bytes(32)], [bytes(32), *good[1:]]):
-        assert witness.add_checkpoint(AddCheckpoint(8, tuple(proof), log.head().note).body).status == 422
+        assert witness.add_checkpoint(AddCheckpoint(8, tuple(proof), log.head.note).body).status == 422
     assert witness.sizes() == {LOG.name: 8}
     assert ask(witness, log, 8).status == 200
 
 
 def test_a_proof_from_nothing_is_empty(witness: Witness, log: SampleLog) -> None:
     log.grow(3)
-    assert witness.add_checkpoint(AddCheckpoint(0, (bytes(32),), log.head().note).body).status == 422
+    assert witness.add_checkpoint(AddCheckpoint(0, (bytes(32),), log.head.note).body).status == 422
     assert witness.sizes() == {}
 
 
@@ -145,7 +145,7 @@ def test_signatures_of_unknown_keys_are_ignored(witness: Witness, log: SampleLog
     note = Note.parse(log.grow(1).note)
     text = note.unverified_text
     more = [Signer(LOG.name, bytes(32)).signature(text), COSIGNERS[1].cosign(text, NOW), *note.signatures]
-    assert_cosigned(witness.add_checkpoint(b"old 0\n\n" + join_note(text, more)), log.head().note)
+    assert_cosigned(witness.add_checkpoint(b"old 0\n\n" + join_note(text, more)), log.head.note)
     kept = witness.checkpoint(sha256(LOG.name.encode()).hexdigest())
     assert kept is not None
     assert [item.name for item in Note.parse(kept).signatures] == [LOG.name, COSIGNER.name]
@@ -258,7 +258,7 @@ def test_it_answers_over_http(port: int, log: SampleLog) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     for old, status in ((0, 200), (0, 409), (3, 200)):
         # One connection for all: keep-alive.
-        connection.request("POST", "/add-checkpoint", AddCheckpoint(old, (), log.head().note).body)
+        connection.request("POST", "/add-checkpoint", AddCheckpoint(old, (), log.head.note).body)
         response = connection.getresponse()
         body = response.read()
         assert response.status == status
@@ -268,7 +268,7 @@ def test_it_answers_over_http(port: int, log: SampleLog) -> None:
     path = f"/{sha256(LOG.name.encode()).hexdigest()}/checkpoint"
     status, content_type, note = request(port, "GET", path)
     assert (status, content_type) == (200, "text/plain; charset=utf-8")
-    assert note.startswith(log.head().note)
+    assert note.startswith(log.head.note)
     assert len(verified_cosignatures(Note.parse(note), [COSIGNER.key], now=NOW)) == 1
 
 
@@ -307,7 +307,7 @@ def test_a_slow_client_is_cut_off_and_holds_up_nobody(
     log.grow(1)
     with socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
         slow.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 100\r\n\r\nold")
-        assert request(port, "POST", "/add-checkpoint", AddCheckpoint(0, (), log.head().note).body)[0] == 200
+        assert request(port, "POST", "/add-checkpoint", AddCheckpoint(0, (), log.head.note).body)[0] == 200
         assert slow.recv(64) == b"", "the connection is closed without an answer"
 
 
@@ -344,4 +344,4 @@ def test_the_text_of_a_cosigned_checkpoint_is_the_log_s_own(witness: Witness, lo
     ask(witness, log, 0)
     kept = witness.checkpoint(sha256(LOG.name.encode()).hexdigest())
     assert kept is not None
-    assert Checkpoint.parse(Note.parse(kept).unverified_text) == Checkpoint(LOG.name, 4, log.head().root)
+    assert Checkpoint.parse(Note.parse(kept).unverified_text) == Checkpoint(LOG.name, 4, log.head.root)

@@ -31,7 +31,7 @@ def log() -> SampleLog:
 
 
 def ask_one(log: SampleLog, exchange: SampleExchange, *, old: int, limit: int) -> Cosignature:
-    head = log.head()
+    head = log.head
     question = Asked(head.note, head.size, old, limit)
     return ask(question, log.proof, key=COSIGNERS[0].key, exchange=exchange, now=lambda: NOW)
 
@@ -106,7 +106,7 @@ def test_any_other_answer_is_no_cosignature_and_no_alarm(log: SampleLog, exchang
 
 def test_a_cosignature_is_taken_out_of_unknown_lines_and_checked(log: SampleLog, exchanges: Exchanges) -> None:
     log.grow(9)
-    stranger = COSIGNERS[1].cosign(Note.parse(log.head().note).unverified_text, NOW).line
+    stranger = COSIGNERS[1].cosign(Note.parse(log.head.note).unverified_text, NOW).line
     noise = b"hello\n\xff\n\n" + stranger
     exchanges["w0"].change = lambda answer: Answer(200, "", noise + answer.body + noise)
     assert ask_one(log, exchanges["w0"], old=0, limit=9).key == COSIGNERS[0].key
@@ -114,7 +114,7 @@ def test_a_cosignature_is_taken_out_of_unknown_lines_and_checked(log: SampleLog,
 
 def test_a_wrong_cosignature_or_one_without_time_is_not_taken(log: SampleLog, exchanges: Exchanges) -> None:
     log.grow(9)
-    text = Note.parse(log.head().note).unverified_text
+    text = Note.parse(log.head.note).unverified_text
     for line in (
         COSIGNERS[0].cosign(text.replace(b"\n9\n", b"\n8\n"), NOW).line,
         COSIGNERS[0].cosign(text, NOW + 301).line,
@@ -169,7 +169,7 @@ def test_a_witness_is_asked_over_http(log: SampleLog, exchanges: Exchanges) -> N
     server = WitnessServer(("127.0.0.1", 0), exchanges["w0"].witness)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     exchange = HttpExchange(f"http://127.0.0.1:{server.server_port}/")
-    head = log.head()
+    head = log.head
     found = ask(Asked(head.note, 3, 1, 3), log.proof, key=COSIGNERS[0].key, exchange=exchange, now=lambda: NOW)
     assert found.time == NOW
     server.shutdown()

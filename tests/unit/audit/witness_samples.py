@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from integrator_audit import Signer
-from integrator_audit.checkpoint import Checkpoint
+from integrator_audit.checkpoint import Checkpoint, read_unverified
 from integrator_audit.errors import Unavailable
 from integrator_audit.frontier import Frontier, TileRow
 from integrator_audit.merkle import consistency_proof
@@ -44,7 +44,7 @@ class SampleLog:
         entries = [self._seed + b"entry %d" % number for number in range(start, start + count)]
         self._frontier, rows = self._frontier.extend(entries)
         self._tiles |= {(row.level, row.number): row for row in rows}
-        return self.head()
+        return self.head
 
     def fork(self, seed: bytes) -> SampleLog:
         """Return a log with the same entries that goes on differently."""
@@ -52,6 +52,7 @@ class SampleLog:
         other._frontier, other._tiles = self._frontier, self._tiles.copy()
         return other
 
+    @property
     def head(self) -> SampleHead:
         size, root = self._frontier.size, self._frontier.root()
         return SampleHead(size, root, Checkpoint(self.signer.name, size, root).sign(self.signer))
@@ -62,7 +63,8 @@ class SampleLog:
     def published(self) -> tuple[int, bytes] | None:
         return self._published
 
-    def publish(self, size: int, note: bytes) -> None:
+    def publish(self, note: bytes) -> None:
+        size = read_unverified(note).size
         assert self._published is None or self._published[0] <= size, "what is published never goes back"
         self._published = (size, note)
 

@@ -1,0 +1,88 @@
+"""What a person trusts, as options of commands: a log's key or key policy, witnesses, how old a quorum may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from integrator_audit.checkpoint import LogKeys
+from integrator_audit.cli.answering import read_vkey
+from integrator_audit.errors import Invalid, Unavailable
+from integrator_audit.state import State
+from integrator_audit.verify import Demand
+from integrator_audit.witnessing.keys import KeyPolicy, KeyRoot, accept_keys
+from integrator_audit.witnessing.policy import Policy
+
+MAX_FILE = 1 << 20
+
+VkeyOption = Annotated[str | None, typer.Option("--vkey", help="The log's verifier key, or a file that holds it.")]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(help="Which logs and witnesses to trust, and which quorum (c2sp.org/tlog-policy).", metavar="FILE"),
+]
+KeysOption = Annotated[
+    Path | None, typer.Option(help="The log's key policy, instead of --vkey: which key for which size.", metavar="FILE")
+]
+RootOption = Annotated[
+    Path | None, typer.Option("--keys-root", help="The offline keys that sign the key policy.", metavar="FILE")
+]
+MaxAgeOption = Annotated[float, typer.Option(help="Hours that the quorum's newest cosignatures may be old.", min=0.0)]
+StateOption = Annotated[
+    Path | None,
+    typer.Option(help="Where the last accepted checkpoint is kept [default: in the user's state directory]."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The keys of a log, and the policy if one was given."""
+
+    keys: LogKeys
+    policy: Policy | None
+
+    def demand(self, now: int, max_age_hours: float) -> Demand | None:
+        """Return what is demanded of witnesses; None without a policy. A closed log has its last quorum for ever.
+
+        Raises `Invalid` when the log was closed after its key was stolen and no policy was given: then only witnesses
+        can tell the log's own checkpoints from the thief's.
+        """
+        closed = isinstance(self.keys, KeyPolicy) and self.keys.closed is not None
+        if self.policy is not None:
+            return Demand(self.policy, now, now if closed else int(max_age_hours * 3600))
+        if closed:
+            message = f"{self.keys.name} was closed because its key was not its own any more; it takes a --policy"
+            raise Invalid("closed-needs-policy", message)
+        return None
+
+
+def read_trust(
+    vkey: str | None, policy: Path | None, *, keys: Path | None, root: Path | None, state: State | None
+) -> Trust:
+    """Read what was given: one of a key, a key policy with its root, or a policy that lists one log."""
+    trusted = None if policy is None else Policy.parse(read_file(policy, "the policy"))
+    if keys is not None or root is not None:
+        if keys is None or root is None or vkey is not None:
+            raise Invalid("trust-options", "give --keys and --keys-root together, and not with --vkey")
+        opened = KeyRoot.parse(read_file(root, "the root file"))
+        return Trust(accept_keys(read_file(keys, "the key policy"), opened, state), trusted)
+    if vkey is not None:
+        return Trust(read_vkey(vkey), trusted)
+    if trusted is None:
+        message = "give the log's key: --vkey, or --keys with --keys-root, or a --policy that lists the log"
+        raise Invalid("trust-options", message)
+    return Trust(trusted.keys_of(), trusted)
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """Return a small file that a person named; raise `Unavailable` when it cannot be read, `Invalid` if it is large."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise Unavailable("file-unreadable", f"{what} in {path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_FILE:
+        raise Invalid("file-too-large", f"{what} in {path} is larger than any such file")
+    return data
