@@ -249,7 +249,8 @@ class SqliteReading:
             return
         blocks = range(block_of(start), block_of(stop - 1) + 1)
         with translated("ledger"):
-            rows = merge(*(self.connection.execute(query, (block, start, stop)) for block in blocks))
+            streams = [self.connection.execute(query, (block, start, stop)) for block in blocks]
+            rows = streams[0] if len(streams) == 1 else merge(*streams)
             for key, group in groupby(rows, key=itemgetter(0)):
                 yield key, [index for _, index in group]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
 from struct import Struct
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from integrator_audit.completeness.days import period_of
 from integrator_audit.completeness.epoch import ShardRange
@@ -27,11 +27,14 @@ from integrator_audit.errors import Refused, Tampered
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.keystore import KeyStore
 from integrator_audit.parts import PSEUDONYM_SIZE
-from integrator_audit.store import Reading
+from integrator_audit.store import BLOCK_BITS, Reading, block_of
 
 _PLACE: Final = Struct(">HQ").pack
 _AT_ONCE: Final = 16_384
-"""Persons for whom label keys are asked at once, and places in one piece of a long list."""
+"""Persons for whom label keys are asked at once."""
+_PIECE: Final = 4_096 * PLACE_SIZE
+"""Bytes from which on a part of a long list makes a piece."""
+_PIECES_AT_ONCE: Final = 256
 
 _Item = TypeVar("_Item")
 Range = tuple[Reading | None, ShardRange]
@@ -41,15 +44,15 @@ Range = tuple[Reading | None, ShardRange]
 class LabelService(Protocol):
     """Signs people's numbers for a half-year. The ledger knows no numbers: the service opens the sealed identities."""
 
-    def spki(self, period: int) -> bytes:
+    def spki(self, period: int, /) -> bytes:
         """Return the period's label key, SubjectPublicKeyInfo in DER."""
         ...
 
-    def certificate(self, period: int) -> Sequence[bytes]:
+    def certificate(self, period: int, /) -> Sequence[bytes]:
         """Return the permutation certificate of the period's label key."""
         ...
 
-    def label_keys(self, period: int, people: Sequence[tuple[bytes, bytes]]) -> Sequence[bytes]:
+    def label_keys(self, period: int, people: Sequence[tuple[bytes, bytes]], /) -> Sequence[bytes]:
         """Return y of each (pseudonym, opaque identity), in their order.
 
         It MUST check that the identity gives the pseudonym, and raise `Refused` when it does not.
@@ -98,12 +101,11 @@ def list_persons(  # noqa: PLR0913  a trie of some ranges under some labels
     try:
         places = 0
         total = 3 * sum(item.count for _, item in ranges)
-        for log, item in ranges:
-            if log is not None and item.count:
-                for chunk in _chunks(log.persons_between(item.start, item.end)):
-                    people.extend([subject + pack(item.shard, indices) for subject, indices in chunk])
-                    places += sum(len(indices) for _, indices in chunk)
-                    progress(places, total)
+        for log, shard, block in _blocks(ranges):
+            for chunk in _chunks(log.persons_between(block.start, block.stop)):
+                people.extend([subject + pack(shard, indices) for subject, indices in chunk])
+                places += sum([len(indices) for _, indices in chunk])
+            progress(places, total)
         find = LabelKeys(period, [log for log, _ in ranges if log is not None], secrets)
         done = places
         for batch in people.sorted():
@@ -127,23 +129,55 @@ def list_persons(  # noqa: PLR0913  a trie of some ranges under some labels
 
 def list_recipients(index: IndexStore, epoch: int, *, ranges: Sequence[Range], secrets: RecipientSecrets) -> Listing:
     """Write the trie of all recipients with entries in these ranges; its pages are durable when this returns."""
+    labels: dict[str, bytes] = {}
     counts: dict[bytes, int] = {}
-    for log, item in ranges:
-        if log is None or not item.count:
-            continue
-        for recipient, indices in log.recipients_between(item.start, item.end):
-            if not recipient:
-                continue
-            label = label_of(secrets.secret(recipient), DAY, epoch)
-            counts[label] = counts.get(label, 0) + len(indices)
-            for start in range(0, len(indices), _AT_ONCE):
-                piece = pack(item.shard, indices[start : start + _AT_ONCE])
-                index.add_places(epoch, Trie.RECIPIENTS, [(label, piece)])
+    with _Pieces(index, epoch) as pieces:
+        for log, shard, block in _blocks(ranges):
+            for recipient, indices in log.recipients_between(block.start, block.stop):
+                if not recipient:
+                    continue
+                if recipient not in labels:
+                    labels[recipient] = label_of(secrets.secret(recipient), DAY, epoch)
+                pieces.add(labels[recipient], pack(shard, indices))
+                counts[labels[recipient]] = counts.get(labels[recipient], 0) + len(indices)
     writer = TrieWriter(index, epoch, Trie.RECIPIENTS, leaves=len(counts))
     for label, count in sorted(counts.items()):
-        pieces = index.places(epoch, Trie.RECIPIENTS, label)
-        writer.add([fresh_elsewhere(label, os.urandom(SALT_SIZE), pieces, count)])
+        listed = index.places(epoch, Trie.RECIPIENTS, label)
+        writer.add([fresh_elsewhere(label, os.urandom(SALT_SIZE), listed, count)])
     return Listing(Trie.RECIPIENTS, writer.finish().hash, writer.shape, sum(counts.values()))
+
+
+class _Pieces:
+    """Collect the parts of recipients' lists into pieces worth a row, and write many at once."""
+
+    def __init__(self, index: IndexStore, epoch: int) -> None:
+        self._index = index
+        self._epoch = epoch
+        # By label: the end of its list, which is not full yet.
+        self._ends: dict[bytes, bytearray] = {}
+        self._full: list[tuple[bytes, bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._full += [(label, bytes(end)) for label, end in self._ends.items() if end]
+            self._flush()
+
+    def add(self, label: bytes, places: bytes) -> None:
+        """Take the next places of a label."""
+        end = self._ends.setdefault(label, bytearray())
+        end += places
+        if len(end) >= _PIECE:
+            self._full.append((label, bytes(end)))
+            end.clear()
+            if len(self._full) >= _PIECES_AT_ONCE:
+                self._flush()
+
+    def _flush(self) -> None:
+        self._index.add_places(self._epoch, Trie.RECIPIENTS, self._full)
+        self._full = []
 
 
 class LabelKeys:
@@ -190,6 +224,16 @@ def pack(shard: int, indices: Sequence[int]) -> bytes:
     return b"".join(map(_PLACE, repeat(shard), indices))
 
 
+def _blocks(ranges: Sequence[Range]) -> Iterator[tuple[Reading, int, range]]:
+    """Yield each shard's range in the blocks by which stores keep their indexes: each is read from one place."""
+    for log, item in ranges:
+        start = item.start
+        while log is not None and start < item.end:
+            stop = min((block_of(start) + 1) << BLOCK_BITS, item.end)
+            yield log, item.shard, range(start, stop)
+            start = stop
+
+
 def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     source = iter(items)
     while chunk := list(islice(source, _AT_ONCE)):
@@ -197,7 +241,7 @@ def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 def _merged(items: Sequence[bytes]) -> list[bytes]:
-    """Join the neighbours that are of one person: the shards ascend, and so do their indices."""
+    """Join the neighbours that are of one person: shards and blocks ascend, and so do indices in each."""
     joined: list[bytes] = []
     last = b""
     for item in items:
