@@ -61,6 +61,11 @@ class RightEdge:
         ]
         return edge
 
+    @property
+    def subtrees(self) -> tuple[bytes, ...]:
+        """Return the complete subtrees, the lowest (rightmost) first: with `size` all that `load` asks for."""
+        return tuple(waiting for waiting in self._waiting if waiting is not None)
+
     def copy(self) -> RightEdge:
         """Return an edge that grows on its own."""
         edge = RightEdge()

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
@@ -131,10 +131,10 @@ def read_evidence(document: Fields) -> Evidence:
     # An entry that is copied to another shard would otherwise pass under the origin of its own.
     if len(set(shards.values())) != len(document.items("shards")) or len(shards) != len(document.items("shards")):
         raise Tampered("shard-twice", "the document gives two shards one origin, or one shard two")
-    entries = tuple(recompute(_mapping(item)) for item in document.items("entries"))
+    entries = tuple(recompute(item.members) for item in document.objects("entries"))
     erased: list[ErasedEntry] = []
     for item in document.objects("erased"):
-        erased.append(ErasedEntry(recompute(_mapping(item.value("opening"))), _ground(item)))
+        erased.append(ErasedEntry(recompute(item.mapping("opening")), _ground(item)))
         item.end()
     proofs = tuple(map(_proof, document.objects("days")))
     return Evidence(origin, first, last, shards, proofs, entries, tuple(erased))
@@ -279,10 +279,17 @@ def _check_root(opening: Recomputed, answer: Answer, place: EntryPlace, *, keys:
         raise Tampered("opening-checkpoint", f"{where} is proven with a checkpoint that is not that of its day's end")
 
 
-def _check_age(ground: str, period: int, retentions: frozenset[int] | set[int], *, today: date, what: str) -> None:
-    """Refuse an erasure for its age that came before any of these retentions was over."""
+def is_young(ground: str, period: int, retentions: Iterable[int], *, today: date) -> bool:
+    """Say whether an erasure on this ground came before the shortest of these retentions (years) was over.
+
+    They are counted from the end of the half-year. An order may come at any time.
+    """
     over = days.date_of(days.last_day(period))
-    if ground == "retention" and today <= over.replace(year=over.year + min(retentions)):
+    return ground == "retention" and today <= over.replace(year=over.year + min(retentions))
+
+
+def _check_age(ground: str, period: int, retentions: Iterable[int], *, today: date, what: str) -> None:
+    if is_young(ground, period, retentions, today=today):
         message = f"{what} is said to be erased for its age, and is younger than that: it is withheld from you"
         raise Tampered("erased-young", message)
 
@@ -336,9 +343,3 @@ def _ground(item: Fields) -> str:
     if ground not in GROUNDS:
         raise item.error("names a ground that is neither retention nor order")
     return ground
-
-
-def _mapping(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise Tampered("document-malformed", "an opening in the document is not an object")
-    return value  # type: ignore[return-value]

@@ -36,6 +36,11 @@ class Fields:
         self._where = where
         self._taken: set[str] = set()
 
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Return all members, as they are."""
+        return self._members
+
     def error(self, what: str) -> Tampered:
         """Return the error that says what is wrong with this object."""
         return Tampered("document-malformed", f"{self._where} {what}")
@@ -81,6 +86,10 @@ class Fields:
     def object(self, name: str) -> Fields:
         """Return an object."""
         return Fields(self.value(name), name if self._where == "the document" else f"{self._where}.{name}")
+
+    def mapping(self, name: str) -> Mapping[str, object]:
+        """Return an object whose members somebody else reads."""
+        return self.object(name).members
 
     def hashes(self, name: str, *, size: int) -> tuple[bytes, ...]:
         """Return a list of byte strings of this size."""

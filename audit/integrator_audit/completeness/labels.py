@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from math import gcd, prod
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -96,7 +97,7 @@ class LabelKey:
         # SPEC ledger §5: "Modulus exactly 3072 bits, e = 65537, no prime factor below 2^20"
         if numbers.n.bit_length() != MODULUS_BITS or numbers.e != EXPONENT:
             raise Tampered("label-key", f"a label key has exactly {MODULUS_BITS} bits and the exponent {EXPONENT}")
-        if any(numbers.n % prime == 0 for prime in _primes()):
+        if any(gcd(numbers.n, product) != 1 for product in _small_primes()):
             raise Tampered("label-key", "the label key's modulus has a small prime factor")
         return cls(spki, numbers.n)
 
@@ -231,14 +232,15 @@ def challenge(modulus: int, at: int) -> int:
 
 
 @cache
-def _primes() -> tuple[int, ...]:
-    """Return the primes below 2^20."""
+def _small_primes() -> tuple[int, ...]:
+    """Return products of the primes below 2^20, some hundreds of primes each: one gcd tries them all."""
     sieve = bytearray([1]) * _SMALL_PRIMES
     sieve[:2] = b"\0\0"
     for number in range(2, 1 << 10):
         if sieve[number]:
             sieve[number * number :: number] = bytes(len(range(number * number, _SMALL_PRIMES, number)))
-    return tuple(number for number, prime in enumerate(sieve) if prime)
+    primes = [number for number, prime in enumerate(sieve) if prime]
+    return tuple(prod(primes[at : at + 512]) for at in range(0, len(primes), 512))
 
 
 def _spki(key: RSAPublicKey) -> bytes:

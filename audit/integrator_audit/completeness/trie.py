@@ -28,7 +28,7 @@ SUMMARY_SIZE: Final = 1 + HASH_SIZE
 
 # The depth of a leaf: it hangs wherever it is needed.
 _ANY_DEPTH: Final = -1
-_INDEX_PREFIX: Final = b"dienstenintegrator/index/v1\0"
+INDEX_PREFIX: Final = b"dienstenintegrator/index/v1\0"
 _PLACE: Final = struct.Struct(">HQ").pack
 _MAX_SHARD: Final = 0xFFFF
 _MAX_PLACES: Final = 0xFFFFFFFF
@@ -104,8 +104,12 @@ def index_hash(salt: bytes, places: Sequence[tuple[int, int]]) -> bytes:
     check_places(places)
     if len(salt) != SALT_SIZE:
         raise Invalid("trie-list", f"the salt of a list has {SALT_SIZE} bytes")
-    listed = b"".join([_PLACE(shard, number) for shard, number in places])
-    return sha256(_INDEX_PREFIX + salt + len(places).to_bytes(4, "big") + listed).digest()
+    return sha256(INDEX_PREFIX + salt + len(places).to_bytes(4, "big") + pack_places(places)).digest()
+
+
+def pack_places(places: Sequence[tuple[int, int]]) -> bytes:
+    """Return places as lists are hashed: u16 shard ‖ u64 index each."""
+    return b"".join([_PLACE(shard, number) for shard, number in places])
 
 
 def check_places(places: Sequence[tuple[int, int]]) -> None:

@@ -5,27 +5,18 @@ from typing import Any
 
 import pytest
 
-from integrator_audit.completeness import days
 from integrator_audit.completeness.account import (
     Account,
-    AskedAccount,
-    read_account,
     read_received,
-    verify_account,
 )
 from integrator_audit.errors import Invalid, Tampered
 from tests.unit.audit.lying.operator import Document, Operator
-from tests.unit.audit.lying.verifiers import epochs_of
+from tests.unit.audit.lying.verifiers import account_of
 from tests.unit.audit.schema_check import breaches, schema
 
 
 def check(operator: Operator, document: Document, received: list[Document], **asked: Any) -> Account:
-    given = {"today": days.day_of(operator.now() * 1000)} | asked
-    question = AskedAccount(operator.secret_of("svb"), **given)
-    lines = [json.dumps(item).encode() + b"\n" for item in received]
-    return verify_account(
-        read_account(json.dumps(document).encode()), epochs_of(operator), read_received(lines), question
-    )
+    return account_of(operator, "svb", received, document=document, **asked)
 
 
 def codes(account: Account) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from hashlib import sha256, shake_256
 from typing import Any
 
@@ -21,7 +22,6 @@ from integrator_audit.completeness.labels import (
     DAY,
     PERIOD,
     FileUniqueSigner,
-    LabelKey,
     label_of,
     label_secret,
     signed_input,
@@ -71,7 +71,8 @@ class Kept:
 
     @property
     def leaf(self) -> bytes:
-        return leaf_entry(self.type, commitment(self.origin, self.type, b"".join(self.hashes.values())))
+        salted = (self.salts[letter] + self.parts[letter] for letter in "ADSP")
+        return _leaf(self.origin, self.type, *salted)
 
     def delivery(self) -> Document:
         """Return what the agency notes when it receives this."""
@@ -237,6 +238,13 @@ class Operator:
             self._open(days.period_of(self.epoch))
         return leaf
 
+    def resealed(self, epoch: int) -> EpochLeaf:
+        """Return a day's leaf with the roots of its tries as they are now."""
+        sealed = self.sealed[epoch]
+        period_root = EMPTY if sealed.period is None else sealed.period.root
+        roots = {"persons_root": sealed.persons.root, "recipients_root": sealed.recipients.root}
+        return replace(self.leaves[epoch], **roots, period_root=period_root)
+
     # What it publishes
 
     def source(self, *, cosigned: bool = True, size: int | None = None) -> MemorySource:
@@ -320,7 +328,46 @@ class Operator:
             if entry.recipient == recipient and "releases" not in json.loads(entry.parts["D"])
         ]
 
+    def dossier(self, *, first: int = 0, last: int | None = None, piece: int = 1_000) -> list[Document]:
+        """Return the lines of the dossier for the checking cosigner; lists go in pieces of so many places."""
+        last = len(self.leaves) - 1 if last is None else last
+        periods = range(days.period_of(first), days.period_of(last) + 1)
+        named = [(period, shard) for period in periods for shard in self.shards]
+        header: Document = {
+            "schema": "dienstenintegrator/dossier/v1",
+            "epochs": {"origin": EPOCHS, "first": first, "last": last},
+            "shards": [
+                {"period": period, "shard": shard, "origin": self.origin(shard, period)} for period, shard in named
+            ],
+            "institution": [],
+        }
+        lines = [header]
+        for epoch in range(first, last + 1):
+            sealed = self.sealed[epoch]
+            lines.append({"day": epoch})
+            tries = {"persons": sealed.persons, "recipients": sealed.recipients, "period": sealed.period}
+            for name, trie in tries.items():
+                lines += [] if trie is None else _rows(name, trie, piece)
+            lines += self._unlisted(sealed)
+        return lines
+
     # Inside
+
+    def _unlisted(self, sealed: Sealed) -> list[Document]:
+        epoch, period = sealed.plan.epoch, days.period_of(sealed.plan.epoch)
+        leaf = self.leaves[epoch]
+        listed = {place for places in sealed.plan.persons.values() for place in places}
+        listed |= {place for places in sealed.plan.phantoms.values() for place in places}
+        lines: list[Document] = []
+        releases: list[Document] = []
+        for item in leaf.shards:
+            for index in range(item.start, item.end):
+                entry = self.at((item.shard, index), period)
+                if entry.place not in listed:
+                    lines.append({"unlisted": self.opening(entry, "ADSP", size=item.end)})
+                if "releases" in json.loads(entry.parts["D"]):
+                    releases.append({"release": self.opening(entry, "ADSP", size=item.end)})
+        return lines + releases
 
     def _document(
         self, kind: str, asked: list[tuple[int, int, Trie, bytes]], *, letters: str, span: tuple[int, int]
@@ -402,7 +449,7 @@ class Operator:
             epoch=plan.epoch,
             period=self.period,
             sealed_at=days.start_of(plan.epoch + 1) + 60_000,
-            label_key=LabelKey.read(self.spkis[self.period]).fingerprint,
+            label_key=sha256(self.spkis[self.period]).digest(),
             consumed=sha256(b"%d" % plan.epoch).digest(),
             inst_size=0,
             inst_root=root_of_log([]),
@@ -438,6 +485,12 @@ class Operator:
         return shake_256(b"salt %d" % self._randomness).digest(32)
 
 
+@cache
+def _leaf(origin: str, entry_type: int, *salted: bytes) -> bytes:
+    hashes = (part_hash(letter, data[:32], data[32:]) for letter, data in zip("ADSP", salted, strict=True))
+    return leaf_entry(entry_type, commitment(origin, entry_type, b"".join(hashes)))
+
+
 def pseudonym_of(number: str) -> bytes:
     """Return the ledger's pseudonym of a person."""
     return sha256(b"pseudonym of " + number.encode()).digest()
@@ -446,6 +499,21 @@ def pseudonym_of(number: str) -> bytes:
 def pseudonym_text(number: str) -> str:
     """Return it as part S names it."""
     return base64.urlsafe_b64encode(pseudonym_of(number)).rstrip(b"=").decode()
+
+
+def _rows(name: str, trie: Trie, piece: int) -> list[Document]:
+    lines: list[Document] = []
+    for label in sorted(trie.contents):
+        item = trie.lists[label]
+        if item is None:
+            content = to_base64(trie.contents[label])
+            lines.append({"trie": name, "label": to_base64(label), "hL": content, "ground": "retention"})
+            continue
+        salt, places = item[0], [list(place) for place in item[1]]
+        first = {"trie": name, "label": to_base64(label), "salt": to_base64(salt), "m": len(places)}
+        lines.append(first | {"list": places[:piece]})
+        lines += [{"list": places[at : at + piece]} for at in range(piece, len(places), piece)]
+    return lines
 
 
 def _named(leaf: Leaf) -> Document:

@@ -1,0 +1,202 @@
+"""The dossier of some days, for the checking cosigner alone: all rows of all tries, and whatever is unlisted, opened.
+
+JSON lines (usually gzip), each a strict JSON object; bytes in base64. It names nobody, but its lists link the labels of
+one person over a day, so it goes to nobody else.
+
+    {"schema": "dienstenintegrator/dossier/v1", "epochs": {"origin", "first", "last"},
+     "shards": [{"period", "shard", "origin"}], "institution": [{"period", "origin"}]}
+    then for each day that has shards, in order:
+    {"day": epoch}
+    {"trie": "persons", "label", "salt", "m", "list": [[shard, index], …]}      all rows, ascending by label
+    {"trie": "recipients", …}                                                   the same
+    {"trie": "period", …}                                                       the same, on a half-year's last day
+    {"unlisted": opening of A, D, S and P}                                      all, ascending by shard and index
+    {"release": opening of A, D, S and P}                                       each release entry of the day
+
+- A row whose list is shorter than its `m` goes on in lines `{"list": […]}` until it has all: a list may be long, a line
+  has at most 1 MiB.
+- A row whose list was erased before it was checked is `{"trie", "label", "hL", "ground"}`: its day is past checking.
+- The openings' proofs are at the size that their shard had at the end of the day.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, Final, cast
+
+from integrator_audit.completeness.fields import Fields
+from integrator_audit.completeness.trie import INDEX_PREFIX, LABEL_SIZE, SALT_SIZE, check_places, pack_places
+from integrator_audit.errors import Invalid, Tampered, Unavailable
+from integrator_audit.opening import Recomputed, recompute
+from integrator_audit.strictjson import read_object
+
+SCHEMA: Final = "dienstenintegrator/dossier/v1"
+PERSONS: Final = "persons"
+RECIPIENTS: Final = "recipients"
+PERIOD: Final = "period"
+MAX_LINE: Final = 1 << 20
+_GZIP: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """For which epoch log and days a dossier is, and which logs its shards and the institution are, by half-year."""
+
+    origin: str
+    first: int
+    last: int
+    shards: Mapping[tuple[int, int], str]
+    institution: Mapping[int, str]
+
+
+class Row:
+    """One row of a trie. `pieces` has to be used up before `content`, the hash of the list, can be asked for.
+
+    `ground` is why the list was erased, None when it is there; an erased one has neither pieces nor content.
+    """
+
+    def __init__(self, fields: Fields, following: Iterator[Fields]) -> None:
+        self.label = fields.data("label", size=LABEL_SIZE)
+        self.ground = fields.text("ground") if fields.has("ground") else None
+        if self.ground is not None:
+            return
+        salt, self.count = fields.data("salt", size=SALT_SIZE), fields.number("m")
+        self._digest = sha256(INDEX_PREFIX + salt + self.count.to_bytes(4, "big"))
+        self._first = fields
+        self._following = following
+        self._seen = 0
+
+    @property
+    def pieces(self) -> Iterator[list[tuple[int, int]]]:
+        """Yield the places of the list, in order; raise `Tampered` (`list-order`) when they are not ascending."""
+        former: list[tuple[int, int]] = []
+        fields = self._first
+        fields.text("trie")
+        while True:
+            piece = fields.places("list")
+            fields.end()
+            try:
+                check_places([*former, *piece])
+            except Invalid as error:
+                raise Tampered("list-order", f"a list in the dossier: {error.message}") from error
+            former = piece[-1:]
+            self._seen += len(piece)
+            self._digest.update(pack_places(piece))
+            yield piece
+            if self._seen >= self.count:
+                break
+            fields = next(self._following)
+        if self._seen != self.count:
+            raise Tampered("document-malformed", "a list in the dossier is longer than it says")
+
+    @property
+    def content(self) -> bytes:
+        """Return hL."""
+        return self._digest.digest()
+
+
+class Dossier:
+    """A dossier that is read once, from its first line to its last."""
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        """Read the header; raise `Tampered` (`document-malformed`) when it is not of its form."""
+        self._lines = self._read(lines)
+        self._next: Fields | None = None
+        fields = self._take()
+        if fields.text("schema") != SCHEMA:
+            raise fields.error(f"is not of the schema {SCHEMA}")
+        epochs = fields.object("epochs")
+        shards = {(item.number("period"), item.number("shard")): _name(item) for item in fields.objects("shards")}
+        institution = {item.number("period"): _name(item) for item in fields.objects("institution")}
+        fields.end()
+        names = [*shards.values(), *institution.values()]
+        given = len(fields.items("shards")) + len(fields.items("institution"))
+        if len(set(names)) != given or len(names) != given:
+            raise Tampered("shard-twice", "the dossier gives two logs one origin, or one log two")
+        origin, first, last = epochs.text("origin"), epochs.number("first"), epochs.number("last")
+        self.header = Header(origin, first, last, shards, institution)
+
+    def begin(self, epoch: int) -> None:
+        """Go on to a day; raise `Tampered` (`dossier-order`) when another line stands here."""
+        fields = self._take()
+        if not fields.has("day") or fields.number("day") != epoch:
+            raise Tampered("dossier-order", f"the dossier does not go on with day {epoch}")
+        fields.end()
+
+    def rows(self, trie: str) -> Iterator[Row]:
+        """Yield the rows of a trie of this day; the places of each have to be used up before the next."""
+        while (fields := self._peek()) is not None and fields.has("trie") and fields.text("trie") == trie:
+            self._take()
+            yield Row(fields, self._pieces())
+
+    def openings(self, kind: str) -> Iterator[Recomputed]:
+        """Yield the openings of this day that stand under `unlisted` or `release`, recomputed and not believed."""
+        while (fields := self._peek()) is not None and fields.has(kind):
+            self._take()
+            opening = fields.mapping(kind)
+            fields.end()
+            yield recompute(opening)
+
+    def end(self) -> None:
+        """Raise `Tampered` (`dossier-order`) when something stands after the last day."""
+        if self._peek() is not None:
+            raise Tampered("dossier-order", "the dossier goes on after its last day, or has lines out of order")
+
+    def _pieces(self) -> Iterator[Fields]:
+        while True:
+            yield self._take()
+
+    def _peek(self) -> Fields | None:
+        if self._next is None:
+            self._next = next(self._lines, None)
+        return self._next
+
+    def _take(self) -> Fields:
+        fields, self._next = self._peek(), None
+        if fields is None:
+            raise Tampered("dossier-order", "the dossier ends too early")
+        return fields
+
+    @staticmethod
+    def _read(lines: Iterable[bytes]) -> Iterator[Fields]:
+        for number, line in enumerate(lines, 1):
+            where = f"line {number} of the dossier"
+            try:
+                yield Fields(read_object(line, what=where, limit=MAX_LINE), where)
+            except Invalid as error:
+                raise Tampered("document-malformed", error.message) from error
+
+
+def open_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, unpacked if it is gzip.
+
+    Raises `Unavailable` (`file-unreadable`) when it cannot be read to its end, `Tampered` (`document-malformed`) when a
+    line is too long.
+    """
+    try:
+        with path.open("rb") as raw, _unpacked(raw) as file:
+            while line := file.readline(MAX_LINE + 1):
+                if len(line) > MAX_LINE:
+                    raise Tampered("document-malformed", f"a line of {path.name} has more than {MAX_LINE} bytes")
+                yield line
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unavailable("file-unreadable", f"{path} cannot be read to its end") from error
+
+
+def _unpacked(file: BufferedReader) -> IO[bytes]:
+    packed = file.peek(2)[:2] == _GZIP
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
+
+
+def _name(item: Fields) -> str:
+    name = item.text("origin")
+    if not name.isprintable() or " " in name:
+        raise item.error("has an origin that is no name of a log")
+    item.end()
+    return name
