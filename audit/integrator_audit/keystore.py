@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from integrator_audit.errors import Refused, Tampered
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.generationkeys import GenerationKeys
+from integrator_audit.parts import RETENTIONS
 
 KEY_VERSION: Final = 1
 """Version of a person's first key in a class, and what stands for an entry without a person."""
@@ -31,15 +33,18 @@ KEY_ID_SIZE: Final = 16
 PERSON, ENTRY, LABEL, PROBE = b"person", b"entry", b"label", b"probe"
 """Kinds of what is wrapped; a probe tells whether a generation key is the right one."""
 
+NO_IDENTITIES: Final[Mapping[bytes, bytes]] = MappingProxyType({})
+
 PersonClass = tuple[bytes, int]
 """A 32-byte pseudonym and a key class."""
 
 
 class PersonKey(NamedTuple):
-    """A person's key of one class, and its version."""
+    """A person's key of one class, its version, and whether the person's identity is kept with it."""
 
     version: int
     cipher: AESGCM
+    identified: bool
 
 
 class EntryKey(NamedTuple):
@@ -55,8 +60,18 @@ class KeyStore(Protocol):
     What was destroyed is not found any more, also by another process that had read it before.
     """
 
-    def people(self, wanted: Iterable[PersonClass]) -> dict[PersonClass, PersonKey]:
-        """Return the newest key of each, making those that are not there. When this returns, all are durable."""
+    def people(
+        self, wanted: Iterable[PersonClass], identities: Mapping[bytes, bytes] = NO_IDENTITIES
+    ) -> dict[PersonClass, PersonKey]:
+        """Return the newest key of each, making those that are not there. When this returns, all are durable.
+
+        `identities` are the opaque identities of some of these persons. One is kept with a person's key, wrapped as
+        the key is and destroyed with it; the first one that is given for a key stays.
+        """
+        ...
+
+    def identities(self, pseudonyms: Iterable[bytes], period: int) -> dict[bytes, bytes]:
+        """Return the opaque identity of those of these persons for whom one is kept with a key of this period."""
         ...
 
     def person(self, pseudonym: bytes, key_class: int, version: int = KEY_VERSION) -> AESGCM | None:
@@ -126,6 +141,11 @@ class KeyStore(Protocol):
         Raises `Refused` (`vault-generation-used`) while something is still wrapped by one of them.
         """
         ...
+
+
+def classes_of(period: int) -> tuple[int, ...]:
+    """Return the key classes of a period, one for each length of retention."""
+    return tuple(key_class(period, years) for years in sorted(RETENTIONS))
 
 
 def key_class(period: int, retention: int) -> int:

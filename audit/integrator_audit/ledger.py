@@ -126,7 +126,10 @@ class Ledger(LogWriter):
         classes = {years: key_class(self._period, years) for years in {entry.retention for entry in entries}}
         keys = BatchKeys(
             classes,
-            self._vault.people({(one.subject, classes[one.retention]) for one in entries if one.subject}),
+            self._vault.people(
+                {(one.subject, classes[one.retention]) for one in entries if one.subject},
+                {one.subject: one.identity for one in entries if one.subject and one.identity},
+            ),
             self._vault.entry_keys(sum(map(needs_entry_key, entries))),
         )
         sequenced = sequence(
@@ -142,7 +145,6 @@ class Ledger(LogWriter):
                 sequenced.rows,
                 positions=positions,
                 set_aside=set_aside,
-                identities={entry.subject: entry.identity for entry in entries if entry.identity and entry.subject},
                 still_valid=lambda: self._vault.destructions() == destructions,
                 at=at,
             )

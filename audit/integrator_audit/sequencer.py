@@ -125,6 +125,7 @@ def sequence(
 
 def _body_key(entry: Entry, entry_key: EntryKey | None, keys: BatchKeys) -> tuple[int, AESGCM]:
     if entry.subject is not None:
-        return keys.people[entry.subject, keys.classes[entry.retention]]
+        person = keys.people[entry.subject, keys.classes[entry.retention]]
+        return person.version, person.cipher
     assert entry_key is not None, "an entry without a person has a key of its own"  # noqa: S101  needs_entry_key says so
     return KEY_VERSION, entry_key.cipher

@@ -76,7 +76,6 @@ class SqliteStore(SqliteReading):
                 recipients = self._recipient_numbers({row.recipient for row in batch.entries if row.recipient})
                 self._write_entries(batch.entries, statements, recipients)
                 self._write_indexes(batch.entries, recipients)
-                self._write_identities(batch.entries, batch.identities)
                 self._write_draw(batch.entries)
             self.connection.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?, ?)", batch.tiles)
             self._write_positions(batch.positions)
@@ -135,12 +134,6 @@ class SqliteStore(SqliteReading):
         )
         place = (block_of(erasure.number), row.subject)
         execute("DELETE FROM by_subject WHERE block = ? AND subject = ? AND idx = ?", (*place, erasure.number))
-        # The identity goes with the person's last entry in its block; another block may have its own copy.
-        execute(
-            "DELETE FROM person WHERE block = ? AND subject = ?"
-            " AND NOT EXISTS (SELECT 1 FROM by_subject b WHERE b.block = person.block AND b.subject = person.subject)",
-            place,
-        )
 
     def _check_extends(self, previous_size: int) -> None:
         (size,) = self.connection.execute("SELECT max(size) FROM checkpoint").fetchone()
@@ -189,15 +182,6 @@ class SqliteStore(SqliteReading):
         )
         unlisted = [(row.number,) for row in rows if not row.listed]
         self.connection.executemany("INSERT INTO unlisted VALUES (?)", unlisted)
-
-    def _write_identities(self, rows: Sequence[EntryRow], identities: Mapping[bytes, bytes]) -> None:
-        """Keep each person's identity once in a block: neighbouring pages again, and a few copies of few bytes."""
-        if identities:
-            places = {(block_of(row.number), row.subject) for row in rows if row.subject and row.listed}
-            known = [(block, person, identities[person]) for block, person in sorted(places) if person in identities]
-            self.connection.executemany(
-                "INSERT OR IGNORE INTO person VALUES (?, ?, ?, ?)", [(*row, seal_of(*row)) for row in known]
-            )
 
     def _write_draw(self, rows: Sequence[EntryRow]) -> None:
         draw = (rows[0].number, len(rows), rows[0].salt_a[:DRAWN])

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from heapq import merge
 from itertools import groupby
@@ -38,8 +38,6 @@ CREATE TABLE by_subject (block INTEGER NOT NULL, subject BLOB NOT NULL, idx INTE
 CREATE TABLE by_recipient (block INTEGER NOT NULL, rid INTEGER NOT NULL, idx INTEGER NOT NULL,
   PRIMARY KEY (block, rid, idx)) WITHOUT ROWID;
 CREATE TABLE unlisted (idx INTEGER PRIMARY KEY);
-CREATE TABLE person (block INTEGER NOT NULL, subject BLOB NOT NULL, identity BLOB NOT NULL, seal INTEGER NOT NULL,
-  PRIMARY KEY (block, subject)) WITHOUT ROWID;
 CREATE TABLE draw (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, salt BLOB NOT NULL UNIQUE);
 CREATE TABLE erased (idx INTEGER PRIMARY KEY, ground TEXT NOT NULL);
 CREATE TABLE tile (level INTEGER NOT NULL, n INTEGER NOT NULL, width INTEGER NOT NULL, data BLOB NOT NULL,
@@ -60,7 +58,6 @@ ENTRY_COLUMNS: Final = (
 """Columns in the order of `EntryRow`; the commitment is computed by who checks it."""
 
 _CHUNK: Final = 1_000
-_MARKS: Final = 500
 
 
 class SqliteReading:
@@ -175,22 +172,6 @@ class SqliteReading:
         query = "SELECT idx FROM unlisted WHERE idx >= ? AND idx < ? ORDER BY idx"
         return [index for (index,) in self._ranged(query, start, stop)]
 
-    def identities(self, subjects: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the opaque identity of those of these persons for whom one is kept."""
-        found: dict[bytes, bytes] = {}
-        wanted = sorted(set(subjects))
-        for block in self._blocks("person"):
-            for at in range(0, len(wanted), _MARKS):
-                chunk = wanted[at : at + _MARKS]
-                marks = ",".join("?" * len(chunk))
-                query = f"SELECT subject, identity FROM person WHERE block = ? AND subject IN ({marks})"  # noqa: S608  only marks
-                with translated("ledger"):
-                    found.update(self.connection.execute(query, (block, *chunk)).fetchall())
-            wanted = [subject for subject in wanted if subject not in found]
-            if not wanted:
-                break
-        return found
-
     def with_retention(self, years: int, start: int, stop: int) -> Iterator[int]:
         """Yield the indices in [start, stop) of entries that are kept so long and are not erased, ascending."""
         query = "SELECT idx, years, body = x'' FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
@@ -253,10 +234,6 @@ class SqliteReading:
             rows = streams[0] if len(streams) == 1 else merge(*streams)
             for key, group in groupby(rows, key=itemgetter(0)):
                 yield key, [index for _, index in group]
-
-    def _blocks(self, table: str) -> Iterable[int]:
-        (last,) = self._row(f"SELECT coalesce(max(block), -1) FROM {table}") or (-1,)  # noqa: S608
-        return range(last, -1, -1)
 
 
 def check_format(connection: sqlite3.Connection) -> None:

@@ -107,8 +107,8 @@ class SetAside:
 class Batch:
     """All that one commit makes durable. `positions` are the next ones to read, for what this batch consumed.
 
-    `identities` are the opaque identities of persons in this batch, for the store to keep once. `still_valid` is asked
-    once no other commit or erasure can come between: false when a key that sealed these rows was destroyed meanwhile.
+    `still_valid` is asked once no other commit or erasure can come between: false when a key that sealed these rows was
+    destroyed meanwhile.
     """
 
     previous_size: int
@@ -117,7 +117,6 @@ class Batch:
     tiles: Sequence[TileRow]
     positions: Mapping[tuple[str, int], int]
     set_aside: Sequence[SetAside]
-    identities: Mapping[bytes, bytes]
     still_valid: Callable[[], bool] = lambda: True
 
 
@@ -207,10 +206,6 @@ class Reading(Protocol):
 
     def unlisted_between(self, start: int, stop: int) -> list[int]:
         """Return the indices of the entries in [start, stop) that are not listed under persons, ascending."""
-        ...
-
-    def identities(self, subjects: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the opaque identity of those of these persons for whom one is kept."""
         ...
 
     def with_retention(self, years: int, start: int, stop: int) -> Iterator[int]:

@@ -31,10 +31,6 @@ _INDEXES = {
         "SELECT e.idx >> 15, e.idx FROM entry e WHERE e.rid IS NOT NULL AND NOT EXISTS"
         " (SELECT 1 FROM by_recipient b WHERE b.block = e.idx >> 15 AND b.rid = e.rid AND b.idx = e.idx)"
     ),
-    "person row in block {} {}": (
-        "SELECT p.block, '' FROM person p WHERE NOT EXISTS"
-        " (SELECT 1 FROM by_subject b WHERE b.block = p.block AND b.subject = p.subject)"
-    ),
 }
 
 
@@ -68,8 +64,7 @@ class TableCheck:
                 self._findings.add(f"{table}-surplus", f"row of {table} {index}", message)
 
     def check_rest(self, size: int) -> None:
-        """Check persons' identities, draws, positions, what was set aside and the end of the log of `size`."""
-        self._check_seals("person", "block, subject, identity")
+        """Check draws, positions, what was set aside and the end of the log of `size`."""
         self._check_seals("set_aside", "topic, part, position, reason")
         self._check_draws(size)
         self._check_positions()

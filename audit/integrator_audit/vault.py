@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -28,55 +28,21 @@ from integrator_audit.keystore import (
     KEY_SIZE,
     KEY_VERSION,
     LABEL,
+    NO_IDENTITIES,
     NONCE_SIZE,
     PERSON,
     EntryKey,
     PersonClass,
     PersonKey,
     Wrapping,
+    classes_of,
     label_name,
     person_name,
 )
+from integrator_audit.vaulttables import FORMAT, SCHEMA, TABLES, Key, outdated, rewrap_some
 
 MAX_CACHED: Final = 65_536
-_FORMAT: Final = 2
 _MARKS: Final = 500
-_REWRAPPED: Final = 2_000
-SCHEMA: Final = """
-CREATE TABLE generation (number INTEGER PRIMARY KEY, probe BLOB NOT NULL);
-CREATE TABLE destruction (count INTEGER NOT NULL);
-CREATE TABLE person (class INTEGER NOT NULL, pseudonym BLOB NOT NULL, version INTEGER NOT NULL,
-  generation INTEGER NOT NULL, wrapped BLOB NOT NULL, PRIMARY KEY (class, pseudonym, version)) WITHOUT ROWID;
-CREATE TABLE entry_key (id BLOB PRIMARY KEY, generation INTEGER NOT NULL, wrapped BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE label (period INTEGER NOT NULL, pseudonym BLOB NOT NULL, generation INTEGER NOT NULL,
-  wrapped BLOB NOT NULL, PRIMARY KEY (period, pseudonym)) WITHOUT ROWID
-"""
-
-
-class _Table(NamedTuple):
-    """A table of wrapped things: the columns of its key, and the kind and name under which a row is wrapped."""
-
-    name: str
-    key: tuple[str, ...]
-    kind: bytes
-
-    def named(self, key: Sequence[object]) -> bytes:
-        match key:
-            case [int(wanted_class), bytes(pseudonym), int(version)]:
-                return person_name(pseudonym, wanted_class, version)
-            case [int(period), bytes(pseudonym)]:
-                return label_name(pseudonym, period)
-            case [bytes(key_id)]:
-                return key_id
-            case _:
-                return b""
-
-
-_TABLES: Final = (
-    _Table("person", ("class", "pseudonym", "version"), PERSON),
-    _Table("entry_key", ("id",), ENTRY),
-    _Table("label", ("period", "pseudonym"), LABEL),
-)
 
 
 class Vault:
@@ -119,7 +85,9 @@ class Vault:
         """Close the file. No other method may follow."""
         self._connection.close()
 
-    def people(self, wanted: Iterable[PersonClass]) -> dict[PersonClass, PersonKey]:
+    def people(
+        self, wanted: Iterable[PersonClass], identities: Mapping[bytes, bytes] = NO_IDENTITIES
+    ) -> dict[PersonClass, PersonKey]:
         """Return the newest key of each, making those that are not there. When this returns, all are durable."""
         wanted = set(wanted)
         with self._lock:
@@ -128,7 +96,21 @@ class Vault:
             found = {one: known[one] for one in wanted if one in known}
             missing = sorted(wanted - found.keys())
             if missing:
-                found.update(self._load_or_make(missing))
+                found.update(self._load_or_make(missing, identities))
+            unnamed = [one for one, key in found.items() if not key.identified and one[0] in identities]
+            if unnamed:
+                found.update(self._identify(unnamed, identities))
+        return found
+
+    def identities(self, pseudonyms: Iterable[bytes], period: int) -> dict[bytes, bytes]:
+        """Return the opaque identity of those of these persons for whom one is kept with a key of this period."""
+        found: dict[bytes, bytes] = {}
+        wanted = sorted(set(pseudonyms))
+        with self._lock, translated("vault"):
+            for key_class in classes_of(period):
+                for (pseudonym, _), (_, content) in self._contents([(one, key_class) for one in wanted]).items():
+                    if len(content) > KEY_SIZE:
+                        found[pseudonym] = content[KEY_SIZE:]
         return found
 
     def person(self, pseudonym: bytes, key_class: int, version: int = KEY_VERSION) -> AESGCM | None:
@@ -209,18 +191,12 @@ class Vault:
 
     def renew(self, one: PersonClass) -> PersonKey:
         """Make a newer version of a person's key, durable when this returns; older ones still open what they sealed."""
-        pseudonym, wanted_class = one
-        key, nonce = os.urandom(KEY_SIZE), os.urandom(NONCE_SIZE)
         with self._lock, translated("vault"), transaction(self._connection):
-            query = "SELECT coalesce(max(version), 0) FROM person WHERE class = ? AND pseudonym = ?"
-            version = self._connection.execute(query, (wanted_class, pseudonym)).fetchone()[0] + 1
-            generation = self._generation()
-            name = person_name(pseudonym, wanted_class, version)
-            wrapped = self._wrapping.wrap(generation, PERSON, name, key, nonce=nonce)
-            row = (wanted_class, pseudonym, version, generation, wrapped)
-            self._connection.execute("INSERT INTO person VALUES (?, ?, ?, ?, ?)", row)
+            version, content = self._contents([one]).get(one, (0, b""))
+            renewed = {one: (version + 1, os.urandom(KEY_SIZE) + content[KEY_SIZE:])}
+            self._write("INSERT INTO person VALUES (?, ?, ?, ?, ?)", renewed)
             self._count_destruction()
-        return PersonKey(version, AESGCM(key))
+            return _keys(renewed)[one]
 
     def destroy_older(self, one: PersonClass, version: int) -> None:
         """Destroy the versions of a person's key before `version`."""
@@ -252,17 +228,20 @@ class Vault:
         """
         keys = self._wrapping.keys
         with self._lock, translated("vault"):
-            current, unfinished = self._generation(), self._outdated()
+            current, unfinished = self._generation(), outdated(self._connection)
         # A key that the vault does not name was made just before a crash; it serves as well.
         generation = current if unfinished else keys.newest() if keys.newest() > current else keys.make()
         probe = self._wrapping.probe(generation, nonce=os.urandom(NONCE_SIZE))
         with self._lock, translated("vault"):
             with transaction(self._connection):
                 self._connection.execute("INSERT OR IGNORE INTO generation VALUES (?, ?)", (generation, probe))
-            total = self._outdated()
+            total = outdated(self._connection)
         done = 0
-        for table in _TABLES:
-            for moved in self._rewrap_table(table, generation):
+        for table in TABLES:
+            start: Key | None = ()
+            while start is not None:
+                with self._lock, translated("vault"), transaction(self._connection):
+                    start, moved = rewrap_some(self._connection, self._wrapping, table, start)
                 done += moved
                 progress(min(done, total), total)
         return generation
@@ -274,7 +253,7 @@ class Vault:
         """
         with self._lock, translated("vault"):
             with transaction(self._connection):
-                if self._outdated():
+                if outdated(self._connection):
                     message = "something is still wrapped by an older generation; rewrap first"
                     raise Refused("vault-generation-used", message)
                 newest = self._generation()
@@ -286,36 +265,51 @@ class Vault:
             self._wrapping.forget(number)
         return retired
 
-    def _load_or_make(self, missing: Sequence[PersonClass]) -> dict[PersonClass, PersonKey]:
+    def _load_or_make(
+        self, missing: Sequence[PersonClass], identities: Mapping[bytes, bytes]
+    ) -> dict[PersonClass, PersonKey]:
         with translated("vault"):
-            found = self._select(missing)
-            new = [one for one in missing if one not in found]
+            contents = self._contents(missing)
+            new = [one for one in missing if one not in contents]
             if new:
-                draws = list(_draws(len(new), KEY_SIZE + NONCE_SIZE))
+                keys = _draws(len(new), KEY_SIZE)
                 with transaction(self._connection):
-                    generation = self._generation()
+                    made = {
+                        one: (KEY_VERSION, key + identities.get(one[0], b""))
+                        for one, key in zip(new, keys, strict=True)
+                    }
                     # Another ledger may share the file: the first to commit makes the key, so read after writing.
-                    self._connection.executemany(
-                        "INSERT OR IGNORE INTO person VALUES (?, ?, ?, ?, ?)",
-                        [self._new_person(generation, one, draw) for one, draw in zip(new, draws, strict=True)],
-                    )
-                    found.update(self._select(new))
-        if len(self._people) + len(found) > MAX_CACHED:
-            self._people.clear()
-        self._people.update(found)
-        return found
+                    self._write("INSERT OR IGNORE INTO person VALUES (?, ?, ?, ?, ?)", made)
+                    contents.update(self._contents(new))
+        return self._remember(contents)
 
-    def _new_person(self, generation: int, one: PersonClass, draw: bytes) -> tuple[int, bytes, int, int, bytes]:
-        pseudonym, wanted_class = one
-        name = person_name(pseudonym, wanted_class, KEY_VERSION)
-        wrapped = self._wrapping.wrap(generation, PERSON, name, draw[:KEY_SIZE], nonce=draw[KEY_SIZE:])
-        return wanted_class, pseudonym, KEY_VERSION, generation, wrapped
+    def _identify(
+        self, unnamed: Sequence[PersonClass], identities: Mapping[bytes, bytes]
+    ) -> dict[PersonClass, PersonKey]:
+        """Keep the identities of persons whose keys were made without."""
+        with translated("vault"), transaction(self._connection):
+            contents = {
+                one: (version, content if len(content) > KEY_SIZE else content + identities[one[0]])
+                for one, (version, content) in self._contents(unnamed).items()
+            }
+            self._write("INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?, ?)", contents)
+        return self._remember(contents)
 
-    def _select(self, wanted: Sequence[PersonClass]) -> dict[PersonClass, PersonKey]:
+    def _write(self, statement: str, contents: Mapping[PersonClass, tuple[int, bytes]]) -> None:
+        generation, nonces = self._generation(), _draws(len(contents), NONCE_SIZE)
+        rows: list[tuple[int, bytes, int, int, bytes]] = []
+        for (one, (version, content)), nonce in zip(contents.items(), nonces, strict=True):
+            name = person_name(*one, version)
+            wrapped = self._wrapping.wrap(generation, PERSON, name, content, nonce=nonce)
+            rows.append((one[1], one[0], version, generation, wrapped))
+        self._connection.executemany(statement, rows)
+
+    def _contents(self, wanted: Sequence[PersonClass]) -> dict[PersonClass, tuple[int, bytes]]:
+        """Return the newest version of each key that is there: key ‖ identity, where one is kept."""
         by_class: dict[int, list[bytes]] = {}
         for pseudonym, wanted_class in wanted:
             by_class.setdefault(wanted_class, []).append(pseudonym)
-        found: dict[PersonClass, PersonKey] = {}
+        found: dict[PersonClass, tuple[int, bytes]] = {}
         query = (
             "SELECT pseudonym, version, generation, wrapped FROM person WHERE class = ? AND pseudonym IN ({})"
             " ORDER BY version"
@@ -325,12 +319,19 @@ class Vault:
                 rows = self._connection.execute(query.format(_marks(chunk)), (wanted_class, *chunk)).fetchall()
                 for pseudonym, version, generation, wrapped in rows:
                     name = person_name(pseudonym, wanted_class, version)
-                    key = self._wrapping.unwrap(generation, PERSON, name, wrapped)
-                    found[pseudonym, wanted_class] = PersonKey(version, AESGCM(key))
+                    content = self._wrapping.unwrap(generation, PERSON, name, wrapped)
+                    found[pseudonym, wanted_class] = (version, content)
+        return found
+
+    def _remember(self, contents: Mapping[PersonClass, tuple[int, bytes]]) -> dict[PersonClass, PersonKey]:
+        found = _keys(contents)
+        if len(self._people) + len(found) > MAX_CACHED:
+            self._people.clear()
+        self._people.update(found)
         return found
 
     def _unwrapped(self, row: tuple[int, bytes] | None, kind: bytes, name: bytes) -> AESGCM | None:
-        return None if row is None else AESGCM(self._wrapping.unwrap(row[0], kind, name, row[1]))
+        return None if row is None else AESGCM(self._wrapping.unwrap(row[0], kind, name, row[1])[:KEY_SIZE])
 
     def _destroy_all(self, statement: str, number: int) -> int:
         with self._lock, translated("vault"):
@@ -354,41 +355,6 @@ class Vault:
     def _generation(self) -> int:
         return int(self._connection.execute("SELECT max(number) FROM generation").fetchone()[0])
 
-    def _outdated(self) -> int:
-        counts = [
-            self._connection.execute(
-                f"SELECT count(*) FROM {table.name} WHERE generation < (SELECT max(number) FROM generation)"  # noqa: S608  a constant
-            ).fetchone()[0]
-            for table in _TABLES
-        ]
-        return sum(counts)
-
-    def _rewrap_table(self, table: _Table, generation: int) -> Iterator[int]:
-        """Rewrap a table chunk by chunk, each in a transaction; yield how many were moved."""
-        columns, marks = ", ".join(table.key), ", ".join("?" * len(table.key))
-        start: tuple[object, ...] = ()
-        while True:
-            where = f"WHERE ({columns}) > ({marks})" if start else ""
-            query = f"SELECT {columns}, generation, wrapped FROM {table.name} {where} ORDER BY {columns} LIMIT ?"  # noqa: S608  constants
-            with self._lock, translated("vault"), transaction(self._connection):
-                rows = self._connection.execute(query, (*start, _REWRAPPED)).fetchall()
-                old = [row for row in rows if row[-2] < generation]
-                nonces = _draws(len(old), NONCE_SIZE)
-                self._connection.executemany(
-                    f"UPDATE {table.name} SET generation = ?, wrapped = ? WHERE ({columns}) = ({marks})",  # noqa: S608  constants
-                    [self._rewrapped(table, generation, row, nonce) for row, nonce in zip(old, nonces, strict=True)],
-                )
-            if not rows:
-                return
-            yield len(old)
-            start = rows[-1][:-2]
-
-    def _rewrapped(self, table: _Table, generation: int, row: tuple[object, ...], nonce: bytes) -> tuple[object, ...]:
-        *key, former, wrapped = row
-        name = table.named(key)
-        content = self._wrapping.unwrap(cast(int, former), table.kind, name, cast(bytes, wrapped))
-        return generation, self._wrapping.wrap(generation, table.kind, name, content, nonce=nonce), *key
-
     def _create_if_absent(self) -> None:
         with transaction(self._connection):
             if is_new(self._connection):
@@ -398,19 +364,26 @@ class Vault:
                 probe = self._wrapping.probe(newest, nonce=os.urandom(NONCE_SIZE))
                 self._connection.execute("INSERT INTO generation VALUES (?, ?)", (newest, probe))
                 self._connection.execute("INSERT INTO destruction VALUES (0)")
-                self._connection.execute(f"PRAGMA user_version={_FORMAT}")
+                self._connection.execute(f"PRAGMA user_version={FORMAT}")
 
     def _check_key(self) -> None:
         with translated("vault"):
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version != _FORMAT:
-                message = f"the file is a vault of format {version} or none; this version reads format {_FORMAT}"
+            if version != FORMAT:
+                message = f"the file is a vault of format {version} or none; this version reads format {FORMAT}"
                 raise Refused("vault-format", message)
             rows = self._connection.execute("SELECT number, probe FROM generation").fetchall()
         for number, probe in rows:
             self._wrapping.check_probe(number, probe)
         if not rows:
             raise Refused("vault-format", "the vault names no generation")
+
+
+def _keys(contents: Mapping[PersonClass, tuple[int, bytes]]) -> dict[PersonClass, PersonKey]:
+    return {
+        one: PersonKey(version, AESGCM(content[:KEY_SIZE]), len(content) > KEY_SIZE)
+        for one, (version, content) in contents.items()
+    }
 
 
 def _draws(count: int, size: int) -> list[bytes]:

@@ -160,7 +160,6 @@ class LogWriter:
         *,
         positions: Mapping[tuple[str, int], int],
         set_aside: Sequence[SetAside] = (),
-        identities: Mapping[bytes, bytes] | None = None,
         still_valid: Callable[[], bool] = lambda: True,
         at: int,
     ) -> Head:
@@ -168,7 +167,7 @@ class LogWriter:
         consumed = self._advanced(positions)
         frontier, tiles = self._frontier.extend(leaves)
         head = self._next_head(frontier, consumed, at)
-        batch = Batch(self._head.size, head, rows, tiles, positions, set_aside, identities or {}, still_valid)
+        batch = Batch(self._head.size, head, rows, tiles, positions, set_aside, still_valid)
         try:
             self._store.commit(batch)
         except BaseException as error:

@@ -106,7 +106,7 @@ def list_persons(  # noqa: PLR0913  a trie of some ranges under some labels
                 people.extend([subject + pack(shard, indices) for subject, indices in chunk])
                 places += sum([len(indices) for _, indices in chunk])
             progress(places, total)
-        find = LabelKeys(period, [log for log, _ in ranges if log is not None], secrets)
+        find = LabelKeys(period, secrets)
         done = places
         for batch in people.sorted():
             for chunk in _chunks(_merged(batch)):
@@ -183,9 +183,8 @@ class _Pieces:
 class LabelKeys:
     """Find the secrets of persons' labels; those that the vault lacks are asked of the service, once in a half-year."""
 
-    def __init__(self, period: int, logs: Sequence[Reading], secrets: PersonSecrets) -> None:
+    def __init__(self, period: int, secrets: PersonSecrets) -> None:
         self._period = period
-        self._logs = logs
         self._vault = secrets.vault
         self._service = secrets.service
 
@@ -203,9 +202,7 @@ class LabelKeys:
         return [label_secret(known[pseudonym]) for pseudonym in pseudonyms]
 
     def _ask(self, missing: Sequence[bytes]) -> dict[bytes, bytes]:
-        identities: dict[bytes, bytes] = {}
-        for log in self._logs:
-            identities.update(log.identities([one for one in missing if one not in identities]))
+        identities = self._vault.identities(missing, self._period)
         nameless = sum(1 for pseudonym in missing if not identities.get(pseudonym))
         if nameless:
             message = f"for {nameless} persons no identity is kept, so the label service cannot sign for them"
