@@ -132,11 +132,11 @@ class StoredLog:
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         return self.connection.execute("SELECT idx, aid, at FROM entry WHERE idx >= ? AND idx < ?", (start, stop))
 
-    def unlisted_between(self, start: int, stop: int) -> list[int]:
-        return []
+    def unlisted_between(self, start: int, stop: int) -> range:
+        return range(start, stop)[:0]
 
     def erased_between(self, start: int, stop: int) -> int:
-        return 0
+        return len(self.unlisted_between(start, stop))
 
     def persons_between(self, start: int, stop: int) -> Iterator[tuple[bytes, list[int]]]:
         found: dict[int, list[int]] = {}
@@ -337,8 +337,9 @@ def main(arguments: Sequence[str]) -> None:
     console.print(table)
     console.print(
         f"{found['indexedPerSecond']:,} entries/s indexed in blocks, "
-        f"{found['indexBytes'] / found['entries']:.1f} bytes an entry, first answer of a new process {found['firstAnswerMs']} ms; reference built in "
-        f"{found['referenceSeconds']} s. {machine['cpu']}, load before {machine['loadBefore']}.",
+        f"{found['indexBytes'] / found['entries']:.1f} bytes an entry; "
+        f"first answer of a new process {found['firstAnswerMs']} ms; reference built in {found['referenceSeconds']} s. "
+        f"{machine['cpu']}, load before {machine['loadBefore']}.",
         highlight=False,
     )
 

@@ -79,7 +79,7 @@ class Ledger(LogWriter):
         another log or key), `Tampered` (the file does not agree with itself), `Unavailable` (it cannot be opened).
         """
         check_name(signer, origin)
-        store = open_store(place)
+        store = open_store(place, origin=origin)
         try:
             return cls(store, signer=signer, vault=vault, positions=positions)
         except BaseException:

@@ -29,7 +29,7 @@ class RawLog(LogWriter):
     def open(cls, place: Path | str, *, origin: str, signer: LogSigner) -> RawLog:
         """Open the log at `place`, or create it; raise as `Ledger.open` does."""
         check_name(signer, origin)
-        store = open_store(place)
+        store = open_store(place, origin=origin)
         try:
             return cls(store, signer=signer)
         except BaseException:

@@ -60,14 +60,22 @@ class LedgerReader:
         self._identity = store.identity()
 
     @classmethod
-    def open(cls, place: Path | str, *, vault: KeyStore | None = None, keys: LogKeys | None = None) -> LedgerReader:
+    def open(
+        cls,
+        place: Path | str,
+        *,
+        vault: KeyStore | None = None,
+        keys: LogKeys | None = None,
+        origin: str | None = None,
+    ) -> LedgerReader:
         """Open the log at `place` (a path, or a `postgresql://` URL); `vault` is needed to open parts D, S and P.
 
-        `keys` are those of a log that has changed its key; by default the one that the log's own file names.
+        `keys` are those of a log that has changed its key; by default the one that the log's own store names. In a
+        database with several logs, `origin` or the URL's `schema` says which.
 
-        Raises `Unavailable` when there is no such file, `Refused` when it is no ledger.
+        Raises `Unavailable` when there is no such file or server, `Refused` when it is no ledger.
         """
-        return cls(open_reading(place), vault, keys)
+        return cls(open_reading(place, origin=origin), vault, keys)
 
     def close(self) -> None:
         """Close the file; the vault is its owner's to close."""

@@ -1,34 +1,74 @@
-"""Opens the store that a place names: the path of an SQLite file, or a `postgresql://` URL."""
+"""Opens the store that a place names: the path of an SQLite file, or a `postgresql://` URL.
+
+- The package of the other store is loaded only when a URL asks for it: an auditor needs no driver.
+- A URL may hold a password. It is handed to the driver and repeated nowhere.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from integrator_audit.errors import Unavailable
+from integrator_audit.errors import Refused
 from integrator_audit.sqlite import SqliteStore
 from integrator_audit.sqlitereading import SqliteReading
 from integrator_audit.store import Reading, Store
 
-_POSTGRESQL = ("postgresql://", "postgres://")
+_SCHEMES: Final = ("postgresql://", "postgres://")
 
 
-def open_store(place: Path | str) -> Store:
-    """Open the store at `place` for its one writer, or create it.
+def open_store(place: Path | str, *, origin: str) -> Store:
+    """Open the store at `place` for the one writer of the log `origin`, or create it.
 
-    Raises `Unavailable` (it cannot be opened), `Refused` or `Tampered` (it holds something else).
+    A file holds one log, a database many: there the origin says which.
+
+    Raises `Unavailable` (it cannot be opened), `Refused` or `Tampered` (it holds something else), `Refused`
+    (`store-extra`) when the driver of PostgreSQL is not installed.
     """
-    if is_url(place):
-        raise Unavailable("store-postgresql", "this installation has no PostgreSQL store; give the path of a file")
-    return SqliteStore.open(Path(place))
+    if not is_url(place):
+        return SqliteStore.open(Path(place))
+    try:
+        from integrator_audit.postgresql.store import PostgresStore  # noqa: PLC0415  the driver is an extra
+    except ModuleNotFoundError as error:
+        raise _without(error) from None
+    return PostgresStore.open(str(place), origin=origin)
 
 
-def open_reading(place: Path | str) -> Reading:
-    """Open the store at `place` for reading beside its writer. Raises as `open_store` does."""
-    if is_url(place):
-        raise Unavailable("store-postgresql", "this installation has no PostgreSQL store; give the path of a file")
-    return SqliteReading.read_only(Path(place))
+def open_erasing(place: Path | str, *, origin: str | None = None) -> Store:
+    """Open the store at `place` beside its writer, to erase what is there. Raises as `open_store` does.
+
+    In a database with several logs the origin or the URL's `schema` says which.
+    """
+    if not is_url(place):
+        return SqliteStore.open(Path(place))
+    try:
+        from integrator_audit.postgresql.store import PostgresStore  # noqa: PLC0415  the driver is an extra
+    except ModuleNotFoundError as error:
+        raise _without(error) from None
+    return PostgresStore.open_erasing(str(place), origin=origin)
+
+
+def open_reading(place: Path | str, *, origin: str | None = None) -> Reading:
+    """Open the store at `place` for reading beside its writer. Raises as `open_store` does.
+
+    In a database with several logs the origin or the URL's `schema` says which.
+    """
+    if not is_url(place):
+        return SqliteReading.read_only(Path(place))
+    try:
+        from integrator_audit.postgresql.reading import PostgresReading  # noqa: PLC0415  the driver is an extra
+    except ModuleNotFoundError as error:
+        raise _without(error) from None
+    return PostgresReading.read_only(str(place), origin=origin)
 
 
 def is_url(place: Path | str) -> bool:
     """Say whether a place names a database server and not a file."""
-    return isinstance(place, str) and place.startswith(_POSTGRESQL)
+    return isinstance(place, str) and place.startswith(_SCHEMES)
+
+
+def _without(error: ModuleNotFoundError) -> Refused:
+    if error.name != "psycopg":
+        raise error
+    message = "a log in PostgreSQL needs the driver: install integrator-audit[postgresql]"
+    return Refused("store-extra", message)

@@ -25,7 +25,7 @@ from integrator_audit.forgetting.register import Register
 from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.halfyear import epoch_of, epoch_of_day
 from integrator_audit.store import Ground
-from integrator_audit.stores import is_url, open_store
+from integrator_audit.stores import is_url, open_erasing
 from integrator_audit.vault import Vault
 
 app = typer.Typer(
@@ -151,7 +151,7 @@ def _eraser(
         for place in logs:
             if not is_url(place) and not Path(place).is_file():
                 raise Unavailable("no-such-file", f"there is no ledger file {place}")
-            store = open_store(place)
+            store = open_erasing(place)
             stack.callback(store.close)
             identity = store.identity()
             if identity is None:
