@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from integrator_audit.cli import checking, forgetting, keys, receipts, witness
+from integrator_audit.cli import checking, forgetting, keys, receipts, searching, whole, witness
 
 app = typer.Typer(
     name="integrator-audit",
@@ -34,6 +34,11 @@ app.add_typer(forgetting.app, name="erase")
 app.command("keygen")(keys.keygen_command)
 app.add_typer(keys.rotate)
 app.command("witness")(witness.witness_command)
+app.command("index")(searching.index_command)
+app.command("search")(searching.search_command)
+app.command("count")(searching.count_command)
+app.command("whole")(whole.whole_command)
+app.command("verify-whole")(whole.verify_whole_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -133,7 +133,7 @@ def test_a_list_of_a_range_is_as_whole(world: World, start: int, stop: int) -> N
     assert (found.start, found.stop) == (start, stop)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(ends=st.tuples(st.integers(0, COUNT), st.integers(0, COUNT)).map(sorted))
 def test_every_range_holds(world: World, ends: list[int]) -> None:
     start, stop = ends
