@@ -20,6 +20,7 @@ import typer
 from integrator_audit.checkpoint import Checkpoint, open_checkpoint
 from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering, progress, read_vkey
 from integrator_audit.cli.searching import LedgerArgument, conditions
+from integrator_audit.cli.trust import PolicyOption, StateOption, read_file
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress
@@ -30,8 +31,6 @@ from integrator_audit.searching.whole import read_whole, write_whole
 from integrator_audit.state import State, default_directory
 from integrator_audit.stores import open_reading
 from integrator_audit.witnessing.policy import NONE, Policy
-
-_MAX_POLICY = 1 << 20
 
 
 def whole_command(  # noqa: PLR0913  each is an option of the command
@@ -71,8 +70,13 @@ def whole_command(  # noqa: PLR0913  each is an option of the command
 
 def verify_whole_command(  # noqa: PLR0913  each is an option of the command
     files: Annotated[list[Path], typer.Argument(metavar="LIST...", help="Whole lists, one for each log.")],
-    vkey: Annotated[list[str], typer.Option(help="A log's verifier key, or a file that holds it. Repeatable.")],
     *,
+    vkey: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A log's verifier key, or a file that holds it. Repeatable; else those that the policy lists."
+        ),
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,16 +86,11 @@ def verify_whole_command(  # noqa: PLR0913  each is an option of the command
     ] = None,
     expect: Annotated[int, typer.Option(help="How many entries answer, over all lists.")] = 0,
     allow_closed: Annotated[int, typer.Option(help="How many closed entries do not matter.")] = 0,
-    policy: Annotated[
-        Path | None, typer.Option(help="Which witnesses are a quorum (c2sp.org/tlog-policy).", metavar="FILE")
-    ] = None,
+    policy: PolicyOption = None,
     without_witnesses: Annotated[
         bool, typer.Option("--without-witnesses", help="Let it count without a quorum of witnesses.")
     ] = False,
-    state: Annotated[
-        Path | None,
-        typer.Option(help="Where `verify` keeps the last accepted checkpoint [default: the user's state directory]."),
-    ] = None,
+    state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check offline that lists are whole, and that no entry in them (or as many as expected) answers a question."""
@@ -99,8 +98,9 @@ def verify_whole_command(  # noqa: PLR0913  each is an option of the command
         question = conditions(where)
         if not question:
             raise Invalid("no-question", "say what is looked for, with --where")
-        keys = {key.name: key for key in map(read_vkey, vkey)}
-        witnesses = None if policy is None else _policy(policy)
+        witnesses = None if policy is None else Policy.parse(read_file(policy, "the policy"))
+        listed = () if witnesses is None else witnesses.logs
+        keys = {key.name: key for key in (*(log.key for log in listed), *map(read_vkey, vkey or ()))}
         memory = State(state or default_directory(os.environ))
         found: list[WholeList] = []
         for path in files:
@@ -159,14 +159,6 @@ def _remembered(memory: State, key: Verifier) -> Checkpoint | None:
     except (Invalid, Tampered) as error:
         message = f"the remembered checkpoint in {memory.path(key.name)} was not signed by this key: find out why"
         raise Refused("state-other-key", message) from error
-
-
-def _policy(path: Path) -> Policy:
-    try:
-        with path.open("rb") as file:
-            return Policy.parse(file.read(_MAX_POLICY))
-    except OSError as error:
-        raise Unavailable("file-unreadable", f"the policy in {path} cannot be read: {error.strerror}") from error
 
 
 def _missing(found: Sequence[WholeList], *, allow_closed: int, unwitnessed: bool) -> list[str]:

@@ -169,7 +169,7 @@ def test_another_number_of_answers_than_expected_fails_and_names_them(run: Run, 
 def test_a_witnessed_list_needs_nothing_else(run: Run, made: Place, tmp_path: Path) -> None:
     place = made.copy("witnessed")
     witness = Cosigner("witness.example", bytes(range(32)))
-    (tmp_path / "policy").write_text(f"witness W {witness.key.vkey}\nquorum W\n")
+    (tmp_path / "policy").write_text(f"log {signer().vkey}\nwitness W {witness.key.vkey}\nquorum W\n")
     store = SqliteStore.open(place.ledger_file)
     head = store.head()
     assert head is not None
@@ -178,7 +178,7 @@ def test_a_witnessed_list_needs_nothing_else(run: Run, made: Place, tmp_path: Pa
     store.close()
     run("whole", place.ledger_file, tmp_path / "list")
     result = run(
-        "verify-whole", tmp_path / "list", "--vkey", signer().vkey, "--where", "recipient=police",
+        "verify-whole", tmp_path / "list", "--where", "recipient=police",
         "--policy", tmp_path / "policy", "--json",
     )  # fmt: skip
     (told,) = document(result)["lists"]
