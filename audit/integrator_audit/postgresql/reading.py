@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final, LiteralString
 
@@ -139,21 +139,6 @@ class PostgresReading:
         """Return the indices of the entries in [start, stop) that are not listed under persons, ascending."""
         query = "SELECT idx FROM entry WHERE NOT listed AND idx >= %s AND idx < %s ORDER BY idx"
         return [index for (index,) in self.session.rows(query, (start, stop))]
-
-    def identities(self, subjects: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the opaque identity of those of these persons for whom one is kept."""
-        found: dict[bytes, bytes] = {}
-        wanted: list[bytes] = sorted(set(subjects))
-        (last,) = self.session.row("SELECT coalesce(max(block), -1) FROM person") or (-1,)
-        for blocks in _blocks(last):
-            if not wanted:
-                break
-            query = (
-                "SELECT subject, identity FROM person WHERE block = ANY(%s::bigint[]) AND subject = ANY(%s::bytea[])"
-            )
-            found.update((row[0], row[1]) for row in self.session.rows(query, (blocks, wanted)))
-            wanted = [subject for subject in wanted if subject not in found]
-        return found
 
     def with_retention(self, years: int, start: int, stop: int) -> Iterator[int]:
         """Yield the indices in [start, stop) of entries that are kept so long and are not erased, ascending."""

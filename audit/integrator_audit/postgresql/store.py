@@ -26,7 +26,7 @@ from integrator_audit.postgresql.lease import Lease
 from integrator_audit.postgresql.migrations import migrate
 from integrator_audit.postgresql.reading import PostgresReading, log_session, named_schema
 from integrator_audit.postgresql.session import Session
-from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Erasure, Head, Identity, block_of, entry_seal, seal_of
+from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Erasure, Head, Identity, entry_seal, seal_of
 
 MAX_CACHED: Final = 20_000
 DRAWN: Final = 16
@@ -42,8 +42,6 @@ _ENTRY_TYPES: Final = (
     *("int8", "int8", "int8", "int8", "int4", "int4", "int2", "int2", "bool"),
     *("bytea", "bytea", "bytea", "bytea", "bytea", "bytea"),
 )
-_PERSON: Final = "COPY person (block, subject, identity, seal) FROM STDIN (FORMAT BINARY)"
-_PERSON_TYPES: Final = ("int8", "bytea", "bytea", "int8")
 
 
 class PostgresStore(PostgresReading):
@@ -56,7 +54,6 @@ class PostgresStore(PostgresReading):
         # What follows holds committed rows only; each is bounded, and emptied when full.
         self._statements: dict[bytes, int] = {}
         self._recipients: dict[str, int] = {}
-        self._persons: dict[int, set[bytes]] = {}
 
     @classmethod
     def open(cls, url: str, *, origin: str) -> PostgresStore:
@@ -107,19 +104,12 @@ class PostgresStore(PostgresReading):
                 self._check_same(batch.head)
             statements = self._statement_numbers({row.a for row in batch.entries})
             recipients = self._recipient_numbers({row.recipient for row in batch.entries if row.recipient})
-            persons = self._new_persons(batch)
             if batch.entries:
                 self.session.copy(_ENTRY, _ENTRY_TYPES, _columns(batch.entries, statements, recipients))
-            if persons:
-                self.session.copy(_PERSON, _PERSON_TYPES, _identities(persons, batch.identities))
             with self.session.pipeline():
                 self._write_rest(batch)
         _remember(self._statements, statements)
         _remember(self._recipients, recipients)
-        for block, who in persons:
-            self._persons[block].add(who)
-        # Only the newest block gets more entries.
-        self._persons = {block: kept for block, kept in self._persons.items() if block >= block_of(batch.head.size)}
 
     def publish(self, size: int, note: bytes) -> None:
         """Keep a published note with its cosignatures; a later call for the same size replaces it."""
@@ -163,7 +153,7 @@ class PostgresStore(PostgresReading):
         grounds = dict(reversed(erasures))
         with self.session.transaction():
             self._lease.confirm()
-            subjects, seals = self._to_erase(sorted(grounds))
+            seals = self._to_erase(sorted(grounds))
             self.session.run(
                 "UPDATE entry SET subject = NULL, at = 0, body = '', p = '', pk = NULL, kv = 1, seal = bare.seal"
                 " FROM unnest(%s::bigint[], %s::bigint[]) AS bare (idx, seal) WHERE entry.idx = bare.idx",
@@ -172,45 +162,32 @@ class PostgresStore(PostgresReading):
             self.session.many(
                 "INSERT INTO erased (idx, ground) VALUES (%s, %s)", [(index, grounds[index]) for index in seals]
             )
-            # An identity goes with the person's last entry in its block; another block may have its own copy.
-            places = sorted({(block_of(index), subject) for index, subject in subjects.items()})
-            self.session.run(
-                "DELETE FROM person USING unnest(%s::bigint[], %s::bytea[]) AS gone (block, subject)"
-                " WHERE person.block = gone.block AND person.subject = gone.subject AND NOT EXISTS (SELECT 1 FROM entry"
-                " WHERE (idx >> 15) = gone.block AND entry.subject = gone.subject AND entry.subject IS NOT NULL"
-                " AND listed)",
-                ([block for block, _ in places], [subject for _, subject in places]),
-            )
-        self._persons.clear()
         self._vacuum()
 
     def _vacuum(self) -> None:
         """Remove former versions of rows and what the indexes say of them; inside a transaction, who holds it does."""
         if not self.session.in_transaction:
-            self.session.run("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) entry, person")
+            self.session.run("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) entry")
 
-    def _to_erase(self, indices: Sequence[int]) -> tuple[dict[int, bytes], dict[int, int]]:
-        """Return the person and the coming seal of those entries that are not erased yet."""
+    def _to_erase(self, indices: Sequence[int]) -> dict[int, int]:
+        """Return the coming seal of those entries that are not erased yet."""
         query = (
-            "SELECT idx, coalesce(name, ''), t, years, listed, subject, length(body) = 0"
+            "SELECT idx, coalesce(name, ''), t, years, listed, length(body) = 0"
             " FROM entry LEFT JOIN recipient USING (rid) WHERE idx = ANY(%s::bigint[])"
         )
         found = {row[0]: row[1:] for row in self.session.rows(query, (list(indices),))}
-        subjects: dict[int, bytes] = {}
         seals: dict[int, int] = {}
         for index in indices:
             if index not in found:
                 raise Invalid("no-such-entry", f"there is no entry {index} to erase")
-            recipient, entry_type, years, listed, subject, gone = found[index]
+            recipient, entry_type, years, listed, gone = found[index]
             if gone:
                 continue
             bare = EntryRow(
                 *(index, None, recipient, entry_type, 0, years, listed, b"", b"", b"", b"", b"", b"", 1, None, 0)
             )
             seals[index] = entry_seal(bare)
-            if subject is not None:
-                subjects[index] = subject
-        return subjects, seals
+        return seals
 
     def _write_rest(self, batch: Batch) -> None:
         """Write all that is not a row of an entry, without waiting for answers in between."""
@@ -257,20 +234,6 @@ class PostgresStore(PostgresReading):
         former = self.head()
         if former is not None and former.size == head.size and (former.root, former.note) != (head.root, head.note):
             raise Tampered("ledger-repeated", f"there is another checkpoint of size {head.size} already")
-
-    def _new_persons(self, batch: Batch) -> list[tuple[int, bytes]]:
-        """Return (block, person) of those whose identity comes with this batch and is not kept in that block yet."""
-        if not batch.identities:
-            return []
-        wanted = {
-            (block_of(row.number), row.subject)
-            for row in batch.entries
-            if row.listed and row.subject is not None and row.subject in batch.identities
-        }
-        for block in {block for block, _ in wanted} - self._persons.keys():
-            rows = self.session.rows("SELECT subject FROM person WHERE block = %s", (block,))
-            self._persons[block] = {subject for (subject,) in rows}
-        return sorted((block, who) for block, who in wanted if who not in self._persons[block])
 
     def _statement_numbers(self, statements: Iterable[bytes]) -> dict[bytes, int]:
         """Return the number of each part A, inside the running transaction making those that are new."""
@@ -324,14 +287,6 @@ def _columns(
             row.body,
             row.p,
         )
-
-
-def _identities(
-    persons: Sequence[tuple[int, bytes]], identities: Mapping[bytes, bytes]
-) -> Iterator[tuple[object, ...]]:
-    """Yield the columns of `_PERSON`."""
-    for block, who in persons:
-        yield block, who, identities[who], seal_of(block, who, identities[who])
 
 
 def _known(cache: Mapping[_Key, int], wanted: Iterable[_Key]) -> tuple[dict[_Key, int], set[_Key]]:

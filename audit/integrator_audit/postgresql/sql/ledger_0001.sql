@@ -45,14 +45,6 @@ CREATE INDEX by_subject ON entry ((idx >> 15), subject, idx) WHERE subject IS NO
 CREATE INDEX by_recipient ON entry ((idx >> 15), rid, idx) WHERE rid IS NOT NULL;
 CREATE INDEX unlisted ON entry (idx) WHERE NOT listed;
 
-CREATE TABLE person (
-  block bigint NOT NULL,
-  subject bytea NOT NULL,
-  identity bytea NOT NULL,
-  seal bigint NOT NULL,
-  PRIMARY KEY (block, subject)
-);
-
 CREATE TABLE draw (first bigint PRIMARY KEY, count bigint NOT NULL, salt bytea NOT NULL UNIQUE);
 
 CREATE TABLE erased (idx bigint PRIMARY KEY, ground text COLLATE "C" NOT NULL);
