@@ -36,7 +36,7 @@ _QUERY = ENTRY_COLUMNS.replace(
     " FROM entry",
     ", aid, rid, erased.ground, unlisted.idx FROM entry"
     " LEFT JOIN erased ON erased.idx = entry.idx LEFT JOIN unlisted ON unlisted.idx = entry.idx",
-).replace("SELECT idx", "SELECT entry.idx")
+)
 _UNUSABLE = b""
 
 

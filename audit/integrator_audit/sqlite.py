@@ -19,11 +19,14 @@ from typing import Final, TypeVar
 from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered
 from integrator_audit.halfyear import DAY_MS
-from integrator_audit.sqlitereading import APPLICATION_ID, FORMAT, SCHEMA, SqliteReading, check_format
+from integrator_audit.sqlitereading import APPLICATION_ID, FORMAT, SCHEMA, SqliteReading, check_format, marks_of
 from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Erasure, Head, Identity, block_of, entry_seal, seal_of
 
 MAX_STATEMENTS: Final = 20_000
-MAX_PERSONS: Final = 32_768
+PAGE_SIZE: Final = 16_384
+"""Bytes of a page: a whole tile fits in, and a commit of many entries writes a fourth of the pages of 4 KiB."""
+WAL_PAGES: Final = 2_500
+"""Pages in the write-ahead log after which it is brought into the file: 40 MB."""
 Key = TypeVar("Key", bytes, str)
 DRAWN: Final = 16
 """Bytes of a batch's first salt that are unique per log: a repeated one means that randomness came again."""
@@ -40,8 +43,8 @@ class SqliteStore(SqliteReading):
     def open(cls, path: Path) -> SqliteStore:
         """Open the file for its one writer, or create it."""
         with translated("ledger"):
-            connection = connect(path)
-            connection.execute("PRAGMA wal_autocheckpoint=10000")
+            connection = connect(path, page_size=PAGE_SIZE)
+            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
             connection.execute("PRAGMA cache_size=-200000")
             connection.execute("PRAGMA secure_delete=ON")
             with transaction(connection):
@@ -107,9 +110,9 @@ class SqliteStore(SqliteReading):
 
     def reseal(self, rows: Sequence[EntryRow]) -> None:
         """Replace body, key version and seal of these entries, all of them or none."""
-        changes = [(row.body, row.key_version, row.seal, row.number) for row in rows]
+        changes = [(row.body, marks_of(row), row.seal, row.number) for row in rows]
         with translated("ledger"), transaction(self.connection):
-            self.connection.executemany("UPDATE entry SET body = ?, kv = ?, seal = ? WHERE idx = ?", changes)
+            self.connection.executemany("UPDATE entry SET body = ?, marks = ?, seal = ? WHERE idx = ?", changes)
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
         """Erase bodies, moments, persons and index rows of entries in one transaction; hashes and grounds stay."""
@@ -129,8 +132,8 @@ class SqliteStore(SqliteReading):
         execute("INSERT INTO erased VALUES (?, ?)", erasure)
         bare = row._replace(subject=None, at=0, body=b"", p=b"", entry_key=None, key_version=1)
         execute(
-            "UPDATE entry SET subject = NULL, at = 0, body = x'', p = x'', pk = NULL, kv = 1, seal = ? WHERE idx = ?",
-            (entry_seal(bare), erasure.number),
+            "UPDATE entry SET subject = NULL, at = 0, body = x'', own = NULL, marks = ?, seal = ? WHERE idx = ?",
+            (marks_of(bare), entry_seal(bare), erasure.number),
         )
         place = (block_of(erasure.number), row.subject)
         execute("DELETE FROM by_subject WHERE block = ? AND subject = ? AND idx = ?", (*place, erasure.number))
@@ -147,23 +150,18 @@ class SqliteStore(SqliteReading):
         self, rows: Sequence[EntryRow], statements: Mapping[bytes, int], recipients: Mapping[str, int]
     ) -> None:
         self.connection.executemany(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     row.number,
-                    row.subject,
-                    recipients.get(row.recipient),
                     statements[row.a],
-                    row.type,
                     row.at,
-                    row.retention,
-                    row.listed,
-                    row.salt_a,
-                    row.hashes,
+                    marks_of(row),
+                    recipients.get(row.recipient),
+                    row.subject,
+                    row.salt_a + row.hashes,
                     row.body,
-                    row.p,
-                    row.key_version,
-                    row.entry_key,
+                    None if row.entry_key is None else row.entry_key + row.p,
                     row.seal,
                 )
                 for row in rows

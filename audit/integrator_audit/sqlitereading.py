@@ -30,9 +30,8 @@ CREATE TABLE closing (size INTEGER PRIMARY KEY);
 CREATE TABLE statement (aid INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL);
 CREATE TABLE recipient (rid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, seal INTEGER NOT NULL);
 CREATE TABLE entry (
-  idx INTEGER PRIMARY KEY, subject BLOB, rid INTEGER, aid INTEGER NOT NULL, t INTEGER NOT NULL, at INTEGER NOT NULL,
-  years INTEGER NOT NULL, listed INTEGER NOT NULL, salt BLOB NOT NULL, h BLOB NOT NULL, body BLOB NOT NULL,
-  p BLOB NOT NULL, kv INTEGER NOT NULL, pk BLOB, seal INTEGER NOT NULL);
+  idx INTEGER PRIMARY KEY, aid INTEGER NOT NULL, at INTEGER NOT NULL, marks INTEGER NOT NULL, rid INTEGER,
+  subject BLOB, h BLOB NOT NULL, body BLOB NOT NULL, own BLOB, seal INTEGER NOT NULL);
 CREATE TABLE by_subject (block INTEGER NOT NULL, subject BLOB NOT NULL, idx INTEGER NOT NULL,
   PRIMARY KEY (block, subject, idx)) WITHOUT ROWID;
 CREATE TABLE by_recipient (block INTEGER NOT NULL, rid INTEGER NOT NULL, idx INTEGER NOT NULL,
@@ -51,9 +50,12 @@ CREATE TABLE set_aside (topic TEXT NOT NULL, part INTEGER NOT NULL, position INT
   seal INTEGER NOT NULL, PRIMARY KEY (topic, part, position)) WITHOUT ROWID
 """
 
+# Few columns, because each costs a commit as much as forty bytes: `marks` are type + 2^8 × listed + 2^9 × years +
+# 2^17 × key version; `h` is salt_A ‖ hA ‖ hD ‖ hS ‖ hP; `own` is what an entry has of its own key, id[16] ‖ P.
 ENTRY_COLUMNS: Final = (
-    "SELECT idx, subject, coalesce(recipient.name, ''), t, at, years, listed, salt, statement.bytes, body, p, h, x'',"
-    " kv, pk, entry.seal FROM entry LEFT JOIN statement USING (aid) LEFT JOIN recipient USING (rid)"
+    "SELECT entry.idx, subject, coalesce(recipient.name, ''), marks & 255, at, marks >> 9 & 255, marks >> 8 & 1,"
+    " substr(h, 1, 32), statement.bytes, body, coalesce(substr(own, 17), x''), substr(h, 33), x'', marks >> 17,"
+    " substr(own, 1, 16), entry.seal FROM entry LEFT JOIN statement USING (aid) LEFT JOIN recipient USING (rid)"
 )
 """Columns in the order of `EntryRow`; the commitment is computed by who checks it."""
 
@@ -174,7 +176,7 @@ class SqliteReading:
 
     def with_retention(self, years: int, start: int, stop: int) -> Iterator[int]:
         """Yield the indices in [start, stop) of entries that are kept so long and are not erased, ascending."""
-        query = "SELECT idx, years, body = x'' FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
+        query = "SELECT idx, marks >> 9 & 255, body = x'' FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
         return (index for index, kept, gone in self._ranged(query, start, stop) if kept == years and not gone)
 
     def erased(self, index: int) -> Ground | None:
@@ -234,6 +236,11 @@ class SqliteReading:
             rows = streams[0] if len(streams) == 1 else merge(*streams)
             for key, group in groupby(rows, key=itemgetter(0)):
                 yield key, [index for _, index in group]
+
+
+def marks_of(row: EntryRow) -> int:
+    """Return the column that holds a row's small numbers."""
+    return row.type | row.listed << 8 | row.retention << 9 | row.key_version << 17
 
 
 def check_format(connection: sqlite3.Connection) -> None:

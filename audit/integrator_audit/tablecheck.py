@@ -17,10 +17,10 @@ _NAMED = 20
 _INDEXES = {
     "by_subject row ({}, {}) belongs to no entry": (
         "SELECT b.block, b.idx FROM by_subject b LEFT JOIN entry e ON e.idx = b.idx"
-        " WHERE e.subject IS NOT b.subject OR NOT e.listed OR b.block IS NOT b.idx >> 15"
+        " WHERE e.subject IS NOT b.subject OR NOT (e.marks >> 8 & 1) OR b.block IS NOT b.idx >> 15"
     ),
     "by_subject lacks ({}, {})": (
-        "SELECT e.idx >> 15, e.idx FROM entry e WHERE e.subject IS NOT NULL AND e.listed AND NOT EXISTS"
+        "SELECT e.idx >> 15, e.idx FROM entry e WHERE e.subject IS NOT NULL AND e.marks >> 8 & 1 AND NOT EXISTS"
         " (SELECT 1 FROM by_subject b WHERE b.block = e.idx >> 15 AND b.subject = e.subject AND b.idx = e.idx)"
     ),
     "by_recipient row ({}, {}) belongs to no entry": (
@@ -85,7 +85,7 @@ class TableCheck:
 
     def _check_draws(self, size: int) -> None:
         """Check that the draws cover the log without a gap, each beginning with the salt of its first entry."""
-        query = "SELECT first, count, draw.salt, substr(entry.salt, 1, ?) FROM draw LEFT JOIN entry ON idx = first"
+        query = "SELECT first, count, draw.salt, substr(entry.h, 1, ?) FROM draw LEFT JOIN entry ON idx = first"
         due = 0
         for first, count, salt, drawn in self._connection.execute(f"{query} ORDER BY first", (DRAWN,)):
             if first != due or count < 1 or salt != drawn:

@@ -114,16 +114,17 @@ def test_whoever_is_not_known_is_refused_and_a_number_is_no_argument(played: Pla
 def changed_row(path: Path, index: int) -> Iterator[None]:
     """Change one byte of part A of an entry while the installation runs, and put it back."""
     with closing(sqlite3.connect(path, timeout=20)) as connection:
-        (held,) = connection.execute("SELECT a FROM entry WHERE idx = ?", (index,)).fetchone()
+        query = "SELECT aid, bytes FROM statement JOIN entry USING (aid) WHERE idx = ?"
+        number, held = connection.execute(query, (index,)).fetchone()
         at = held.index(b'"recipient"') + 13
         changed = held[:at] + bytes([held[at] ^ 0x01]) + held[at + 1 :]
         try:
             with connection:
-                connection.execute("UPDATE entry SET a = ? WHERE idx = ?", (changed, index))
+                connection.execute("UPDATE statement SET bytes = ? WHERE aid = ?", (changed, number))
             yield
         finally:
             with connection:
-                connection.execute("UPDATE entry SET a = ? WHERE idx = ?", (held, index))
+                connection.execute("UPDATE statement SET bytes = ? WHERE aid = ?", (held, number))
 
 
 def test_a_changed_row_is_caught_by_the_citizens_client_and_named(played: Played, installation: Running) -> None:

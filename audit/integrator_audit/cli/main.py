@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from integrator_audit.cli import checking, forgetting, keys, monitor, receipts, searching, whole, witness
+from integrator_audit.cli import checking, forgetting, keys, receipts, searching, whole, witness
 
 app = typer.Typer(
     name="integrator-audit",
@@ -34,7 +34,6 @@ app.add_typer(forgetting.app, name="erase")
 app.command("keygen")(keys.keygen_command)
 app.add_typer(keys.rotate)
 app.command("witness")(witness.witness_command)
-app.command("monitor")(monitor.monitor_command)
 app.command("index")(searching.index_command)
 app.command("search")(searching.search_command)
 app.command("count")(searching.count_command)

@@ -123,7 +123,7 @@ def test_fsck_checks_files_with_and_without_the_vault(
 
 
 def test_fsck_names_a_flipped_byte_and_exits_1(run: Callable[..., Result], log: Place) -> None:
-    log.damage("UPDATE entry SET salt = flip(salt, 4) WHERE idx = 5")
+    log.damage("UPDATE entry SET h = flip(h, 4) WHERE idx = 5")
     result = run("fsck", log.ledger_file)
     assert result.exit_code == 1
     assert "row of entry 5, part A" in result.stdout

@@ -305,7 +305,9 @@ def test_salts_of_encrypted_parts_stand_in_no_column(place: Place) -> None:
 
 def test_a_body_does_not_open_in_another_place(log: Place) -> None:
     connection = sqlite3.connect(log.ledger_file)
-    rows = connection.execute("SELECT idx FROM entry WHERE subject = ? AND p = x'' LIMIT 2", (PEOPLE[1],)).fetchall()
+    rows = connection.execute(
+        "SELECT idx FROM entry WHERE subject = ? AND own IS NULL LIMIT 2", (PEOPLE[1],)
+    ).fetchall()
     (first,), (second,) = rows
     connection.execute("UPDATE entry SET body = (SELECT body FROM entry WHERE idx = ?) WHERE idx = ?", (first, second))
     connection.commit()

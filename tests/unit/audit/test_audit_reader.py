@@ -108,10 +108,10 @@ def test_a_missing_tile_is_noticed_and_not_served_as_absent(log: Place) -> None:
         log.reader().resource("tile/0/001")
 
 
-@pytest.mark.parametrize(("column", "part"), [("salt", "A"), ("body", "DS"), ("p", "P"), ("h", "A")])
+@pytest.mark.parametrize(("column", "part"), [("h", "A"), ("body", "DS"), ("own", "P")])
 def test_a_flipped_byte_in_a_row_is_named_when_it_is_opened(log: Place, column: str, part: str) -> None:
     index = next(at for at in range(400, 500) if sealed_actor(log, at))
-    log.damage(f"UPDATE entry SET {column} = flip({column}, 20) WHERE idx = ?", index)
+    log.damage(f"UPDATE entry SET {column} = flip({column}, 30) WHERE idx = ?", index)
     with pytest.raises(Tampered, match=f"part {part} of entry {index} "):
         log.reader().opening(index, "ADSP")
     assert log.reader().opening(index + 1, "ADSP")["index"] == index + 1

@@ -42,26 +42,29 @@ DAMAGES: dict[str, tuple[str, set[tuple[str, str]]]] = {
         "UPDATE statement SET bytes = flip(bytes, 50) WHERE aid = (SELECT aid FROM entry WHERE idx = 300)",
         {("statement-wrong", "row of statement %AID")},
     ),
-    "salt of A": ("UPDATE entry SET salt = flip(salt, 0) WHERE idx = 300", {("entry-wrong", f"{ROW}, part A")}),
+    "salt of A": ("UPDATE entry SET h = flip(h, 0) WHERE idx = 300", {("entry-wrong", f"{ROW}, part A")}),
     "body": ("UPDATE entry SET body = flip(body, 20) WHERE idx = 300", {("entry-wrong", f"{ROW}, part D and S")}),
     "nonce of a body": (
         "UPDATE entry SET body = flip(body, 0) WHERE idx = 300",
         {("entry-wrong", f"{ROW}, part D and S")},
     ),
-    "P": ("UPDATE entry SET p = flip(p, 20) WHERE idx = %P", {("entry-wrong", "row of entry %P, part P")}),
+    "P": ("UPDATE entry SET own = flip(own, 40) WHERE idx = %P", {("entry-wrong", "row of entry %P, part P")}),
     "seal": ("UPDATE entry SET seal = seal + 1 WHERE idx = 300", {("entry-wrong", ROW)}),
     "hash": (
-        "UPDATE entry SET h = flip(h, 70) WHERE idx = 300",
+        "UPDATE entry SET h = flip(h, 102) WHERE idx = 300",
         {("entry-wrong", ROW), ("entry-wrong", f"{ROW}, part S")},
     ),
     "type": (
-        "UPDATE entry SET t = 2 WHERE idx = 300",
+        "UPDATE entry SET marks = marks + 1 WHERE idx = 300",
         {("entry-wrong", ROW), ("entry-malformed", ROW)},
     ),
     "a column of another type": ("UPDATE entry SET body = 'text' WHERE idx = 300", {("entry-wrong", ROW)}),
-    "key version": ("UPDATE entry SET kv = 2 WHERE idx = %NP", {("entry-wrong", "row of entry %NP, part D and S")}),
+    "key version": (
+        "UPDATE entry SET marks = marks + (1 << 17) WHERE idx = %NP",
+        {("entry-wrong", "row of entry %NP, part D and S")},
+    ),
     "key of an actor": (
-        "UPDATE entry SET pk = flip(pk, 3) WHERE idx = %P",
+        "UPDATE entry SET own = flip(own, 3) WHERE idx = %P",
         {("entry-wrong", "row of entry %P, part P")},
     ),
     "missing entry": (
@@ -138,8 +141,8 @@ DAMAGES: dict[str, tuple[str, set[tuple[str, str]]]] = {
 def test_one_flipped_byte_is_found_and_nothing_else_is_blamed(log: Place, damage: str) -> None:
     statement, expected = DAMAGES[damage]
     with sqlite3.connect(log.ledger_file) as connection:
-        (actor,) = connection.execute("SELECT min(idx) FROM entry WHERE pk IS NOT NULL").fetchone()
-        (nobody,) = connection.execute("SELECT min(idx) FROM entry WHERE pk IS NULL").fetchone()
+        (actor,) = connection.execute("SELECT min(idx) FROM entry WHERE own IS NOT NULL").fetchone()
+        (nobody,) = connection.execute("SELECT min(idx) FROM entry WHERE own IS NULL").fetchone()
         (statement_number,) = connection.execute("SELECT aid FROM entry WHERE idx = 300").fetchone()
     fills = {"%P": str(actor), "%NP": str(nobody), "%AID": str(statement_number)}
     for mark, text in fills.items():
@@ -151,7 +154,7 @@ def test_one_flipped_byte_is_found_and_nothing_else_is_blamed(log: Place, damage
 
 
 def test_a_row_and_its_bundle_changed_together_are_caught_by_the_tile_and_the_root(log: Place) -> None:
-    log.damage("UPDATE entry SET h = flip(h, 0) WHERE idx = 300")
+    log.damage("UPDATE entry SET h = flip(h, 40) WHERE idx = 300")
     report = check(log)
     assert ("entry-wrong", ROW) in found(report)
     log.damage("UPDATE tile SET data = flip(data, 1410) WHERE level = 0 AND n = 1")
