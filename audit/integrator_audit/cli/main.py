@@ -9,7 +9,18 @@ from collections.abc import Sequence
 
 import typer
 
-from integrator_audit.cli import checking, forgetting, keys, receipts, searching, whole, witness
+from integrator_audit.cli import (
+    account,
+    checking,
+    cosign,
+    forgetting,
+    history,
+    keys,
+    receipts,
+    searching,
+    whole,
+    witness,
+)
 
 app = typer.Typer(
     name="integrator-audit",
@@ -30,6 +41,9 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]  typer keeps it: 
 app.command("verify")(checking.verify_command)
 app.command("fsck")(checking.fsck_command)
 app.command("verify-receipt")(receipts.verify_receipt_command)
+app.command("history")(history.history_command)
+app.command("account")(account.account_command)
+app.command("cosign")(cosign.cosign_command)
 app.add_typer(forgetting.app, name="erase")
 app.command("keygen")(keys.keygen_command)
 app.add_typer(keys.rotate)

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from integrator_audit.checkpoint import Checkpoint
+from integrator_audit.checkpoint import Checkpoint, LogKeys
 from integrator_audit.completeness import days
 from integrator_audit.completeness.epoch import EpochLeaf, check_log
 from integrator_audit.errors import Tampered
 from integrator_audit.findings import Finding, Progress, no_progress
-from integrator_audit.note import Note, Verifier
+from integrator_audit.note import Note
 from integrator_audit.sources import Source
 from integrator_audit.state import State
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, split_bundle
@@ -73,7 +73,7 @@ class EpochLog:
 
 def read_epoch_log(
     source: Source,
-    verifier: Verifier,
+    keys: LogKeys,
     *,
     trust: Trust,
     state: State | None = None,
@@ -85,13 +85,13 @@ def read_epoch_log(
     a leaf's rule (`epoch-…`), or `cosignature`; otherwise as `verify_log`.
     """
     kept = _Remembering(source)
-    result = verify_log(kept, verifier, state=state, progress=progress)
+    result = verify_log(kept, keys, state=state, progress=progress)
     if result.findings:
         finding = result.findings[0]
         raise Tampered(finding.code, f"epoch log, {finding.where}: {finding.message}")
     note = kept.fetch("checkpoint") or b""
     leaves = check_log(entry for bundle in _bundles(kept, result.checkpoint.size) for entry in bundle)
-    doubts = tuple(_doubts(note, leaves, trust))
+    doubts = tuple(_doubts(note, leaves, trust, keys))
     return EpochLog(result.checkpoint, note, leaves, result.previous, doubts)
 
 
@@ -102,12 +102,12 @@ def _bundles(source: Source, size: int) -> Sequence[Sequence[bytes]]:
     return [split_bundle(fetch_tile(source, name) or b"", name.width) for name in names]
 
 
-def _doubts(note: bytes, leaves: Sequence[EpochLeaf], trust: Trust) -> list[Finding]:
+def _doubts(note: bytes, leaves: Sequence[EpochLeaf], trust: Trust, keys: LogKeys) -> list[Finding]:
     doubts: list[Finding] = []
     if trust.policy is None:
         doubts.append(_doubt("no-policy", "no policy of witnesses was given: others may be shown another epoch log"))
     else:
-        quorum = trust.policy.judge(note, now=trust.now)
+        quorum = trust.policy.open(note, keys, now=trust.now).quorum
         if not quorum.reached or quorum.as_of is None:
             doubts.append(_doubt("no-quorum", "too few witnesses cosigned the epoch log: others may see another one"))
         elif not quorum.is_fresh(trust.now):

@@ -1,0 +1,130 @@
+"""What the commands about completeness share: the epoch log and who vouches for it, days, and how doubts are told.
+
+- Exit code 0 means everything: the document holds, a quorum of witnesses and the checking cosigner vouch for the epoch
+  log, and it is new. What holds without that is 2, with the reason; a lie that was found is 1, with its name.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from integrator_audit.checkpoint import LogKeys
+from integrator_audit.cli.answering import progress, read_vkey
+from integrator_audit.cli.trust import read_file, read_trust
+from integrator_audit.completeness import days
+from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
+from integrator_audit.errors import Invalid, Unavailable
+from integrator_audit.findings import Finding
+from integrator_audit.sources import open_source
+from integrator_audit.state import State, default_directory
+from integrator_audit.witnessing.cosignature import CosignerKey
+from integrator_audit.witnessing.policy import Policy
+
+EpochsOption = Annotated[
+    str, typer.Option("--epochs", metavar="URL|DIR", help="The epoch log: its prefix, or a directory with its files.")
+]
+CosignerOption = Annotated[
+    str | None,
+    typer.Option(help="The checking cosigner's key, a file that holds it, or its name as a witness in the policy."),
+]
+ShardVkeyOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Verifier keys of shards; those that the policy lists need not be given.", metavar="VKEY"),
+]
+SinceOption = Annotated[str | None, typer.Option(help="The first day asked for [default: the log's first].")]
+UntilOption = Annotated[str | None, typer.Option(help="The last day asked for [default: the log's newest].")]
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The epoch log, verified, and the keys of shards that are known."""
+
+    epochs: EpochLog
+    shards: Mapping[str, LogKeys]
+
+
+def trusted_epochs(  # noqa: PLR0913  what the commands were given
+    location: str,
+    trust: Trust,
+    shard_vkeys: Sequence[str] | None,
+    *,
+    keys: tuple[str | None, Path | None, Path | None, Path | None],
+    state: Path | None,
+    as_json: bool,
+) -> Trusted:
+    """Verify the epoch log; `keys` are the options --vkey, --policy, --keys and --keys-root."""
+    vkey, policy, key_policy, root = keys
+    memory = State(state or default_directory(os.environ))
+    log_keys = read_trust(vkey, policy, keys=key_policy, root=root, state=memory).keys
+    with progress("epoch log", as_json=as_json) as shown:
+        epochs = read_epoch_log(open_source(location), log_keys, trust=trust, state=memory, progress=shown)
+    shards: dict[str, LogKeys] = {}
+    if trust.policy is not None:
+        shards.update({log.key.name: trust.policy.keys_of(log.key.name) for log in trust.policy.logs})
+    shards.update({verifier.name: verifier for verifier in map(read_vkey, shard_vkeys or ())})
+    return Trusted(epochs, shards)
+
+
+def vouchers(policy: Path | None, cosigner: str | None) -> Trust:
+    """Return who is to vouch for the epoch log: a policy's witnesses, and the checking cosigner."""
+    read = None if policy is None else Policy.parse(read_file(policy, "the policy"))
+    key: CosignerKey | None = None
+    if cosigner is not None:
+        named = [] if read is None else [witness.key for witness in read.witnesses if witness.name == cosigner]
+        path = Path(cosigner)
+        text = read_file(path, "the cosigner's key").decode(errors="replace") if path.is_file() else cosigner
+        key = named[0] if named else CosignerKey.from_text(text.strip())
+    return Trust(int(time.time()), read, key)
+
+
+def read_day(text: str | None) -> int | None:
+    """Return the number of a day that a person gave, None when they gave none; days before day 0 are day 0."""
+    if text is None:
+        return None
+    try:
+        return max(days.number_of(date.fromisoformat(text)), 0)
+    except ValueError as error:
+        raise Invalid("day", "a day is given as 2026-08-31") from error
+
+
+def read_document_file(path: Path, limit: int) -> bytes:
+    """Return a document, and one byte more than it may have when it is too large: its reader says so."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise Unavailable("file-unreadable", f"{path} cannot be read: {error.strerror}") from error
+
+
+def verdict(doubts: Sequence[Finding]) -> dict[str, object]:
+    """Return the members of a JSON answer that say what follows from these doubts."""
+    if not doubts:
+        return {"result": "verified", "doubts": []}
+    first = doubts[0]
+    return {"result": "unknown", "code": first.code, "message": first.message, "doubts": doubts_json(doubts)}
+
+
+def doubts_json(doubts: Sequence[Finding]) -> list[dict[str, str]]:
+    """Return doubts as a member of a JSON answer."""
+    return [{"code": doubt.code, "message": doubt.message} for doubt in doubts]
+
+
+def print_doubts(epochs: EpochLog) -> None:
+    """Print for people what could not be told."""
+    if epochs.previous is None:
+        print("This is the first look: had the epoch log been rolled back or forked before, it could not be seen here.")
+    for doubt in epochs.doubts:
+        print(f"could not tell: {doubt.message} ({doubt.code})")
+
+
+def printable(value: object) -> str:
+    """Return a value that somebody else wrote so that it can be printed: it moves no cursor and hides no text."""
+    return "".join(character if character.isprintable() else "?" for character in str(value))

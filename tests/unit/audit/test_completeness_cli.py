@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from integrator_audit.cli.main import app
+from integrator_audit.note import Note, Signer
+from integrator_audit.openingfile import opening_json
+from integrator_audit.witnessing.cosignature import verified_cosignatures
+from tests.unit.audit.lying.files import MemorySource
+from tests.unit.audit.lying.operator import CHECKER, POLICY, SUPERVISOR, Document, Operator
+
+ANN = "bsn:999990019"
+
+
+@pytest.fixture(scope="module")
+def operator() -> Operator:
+    operator = Operator()
+    for _ in range(3):
+        for at in range(3):
+            operator.deliver(f"bsn:{at}", "svb")
+        operator.deliver(ANN, "svb")
+        operator.end_day()
+    return operator
+
+
+def write(source: MemorySource, directory: Path) -> Path:
+    for path, data in source.files.items():
+        target = directory / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return directory
+
+
+@pytest.fixture
+def site(operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory with everything that an operator publishes and hands out, soon after the last day."""
+    write(operator.source(), tmp_path / "epochs")
+    for shard in operator.shards:
+        write(operator.shard_source(shard, 0), tmp_path / f"s{shard}")
+    (tmp_path / "history.json").write_text(json.dumps(operator.history(ANN)))
+    (tmp_path / "account.json").write_text(json.dumps(operator.account("svb")))
+    (tmp_path / "number").write_text(ANN + "\n")
+    (tmp_path / "secret").write_bytes(operator.secret_of("svb"))
+    (tmp_path / "policy").write_bytes(POLICY)
+    lines = [json.dumps(line) for line in operator.received("svb")]
+    (tmp_path / "received.jsonl").write_text("\n".join(lines))
+    dossier = b"\n".join(json.dumps(line).encode() for line in operator.dossier())
+    (tmp_path / "dossier.jsonl.gz").write_bytes(gzip.compress(dossier))
+    (tmp_path / "checker.key").write_text(CHECKER.text)
+    monkeypatch.setattr("time.time", lambda: float(operator.now()))
+    return tmp_path
+
+
+@pytest.fixture
+def run(site: Path, operator: Operator) -> Callable[..., Result]:
+    """Run a command about completeness on the site, with what the person trusts."""
+
+    def start(command: str, *arguments: object, trust: bool = True) -> Result:
+        given = ["--epochs", site / "epochs", "--vkey", operator.epoch_signer.vkey, "--state", site / "state"]
+        given += ["--policy", site / "policy", "--cosigner", CHECKER.key.vkey] if trust else []
+        return CliRunner().invoke(app, [str(item) for item in (command, *arguments, *given)])
+
+    return start
+
+
+def test_a_person_is_told_what_was_found_and_how_complete_it_is(run: Callable[..., Result], site: Path) -> None:
+    result = run("history", site / "history.json", "--number-file", site / "number")
+    assert result.exit_code == 0, result.output
+    assert "2000-01-02: date 2000-01-02, recipient svb, purpose benefits (entry" in result.stdout
+    assert "3 entries on 2000-01-01 to 2000-01-03" in result.stdout
+    assert "complete, except for at most 4 entries a day over all people" in result.stdout
+    assert "first look" in result.stdout
+    assert ANN not in result.output
+
+
+def test_programs_get_one_object(run: Callable[..., Result], site: Path) -> None:
+    document = json.loads(run("history", site / "history.json", "--number-file", site / "number", "--json").stdout)
+    assert (document["result"], document["unlisted"], document["doubts"]) == ("verified", 4, [])
+    assert [(day["first"], len(day["entries"])) for day in document["days"]] == [
+        (f"2000-01-0{at}", 1) for at in (1, 2, 3)
+    ]
+    assert set(document["days"][0]["entries"][0]["parts"]) == {"A", "S"}
+
+
+def test_without_the_checking_cosigner_it_is_not_checked_for_omission(run: Callable[..., Result], site: Path) -> None:
+    given = ("history", site / "history.json", "--number-file", site / "number")
+    result = run(*given, "--policy", site / "policy", trust=False)
+    assert result.exit_code == 2
+    assert "not checked for omission" in result.stdout
+    result = run(*given, "--json", trust=False)
+    document = json.loads(result.stdout)
+    assert result.exit_code == 2
+    assert [doubt["code"] for doubt in document["doubts"]] == ["no-policy", "not-checked-for-omission"]
+    assert document["code"] == "no-policy"
+
+
+def test_the_cosigner_may_be_named_as_a_witness_of_the_policy(run: Callable[..., Result], site: Path) -> None:
+    (site / "policy").write_bytes(POLICY + f"witness checking {CHECKER.key.vkey}\n".encode())
+    given = ("--number-file", site / "number", "--policy", site / "policy", "--cosigner", "checking")
+    assert run("history", site / "history.json", *given, trust=False).exit_code == 0
+
+
+def test_a_lie_is_exit_1_with_its_name(run: Callable[..., Result], site: Path, operator: Operator) -> None:
+    document = operator.history(ANN)
+    document["days"].pop(1)
+    (site / "history.json").write_text(json.dumps(document))
+    result = run("history", site / "history.json", "--number-file", site / "number")
+    assert result.exit_code == 1
+    assert "no answer for 2000-01-02 (day-missing)" in result.stderr
+    (site / "history.json").write_text('{"schema": 1, "schema": 2}')
+    result = run("history", site / "history.json", "--number-file", site / "number", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["code"]) == (1, "document-malformed")
+
+
+def test_the_number_is_no_argument_and_is_asked_for_on_a_terminal_only(run: Callable[..., Result], site: Path) -> None:
+    result = run("history", site / "history.json")
+    assert result.exit_code == 2
+    assert "--number-file" in result.stderr
+    assert "--number " not in CliRunner().invoke(app, ["history", "--help"]).stdout
+    (site / "number").write_text("999990019")
+    result = run("history", site / "history.json", "--number-file", site / "number")
+    assert (result.exit_code, "999990019" in result.output) == (2, False)
+
+
+def test_days_are_asked_for_by_their_dates(run: Callable[..., Result], site: Path, operator: Operator) -> None:
+    (site / "history.json").write_text(json.dumps(operator.history(ANN, first=1, last=1)))
+    given = ("history", site / "history.json", "--number-file", site / "number")
+    assert run(*given, "--since", "2000-01-02", "--until", "2000-01-02").exit_code == 0
+    assert run(*given).exit_code == 1
+    assert run(*given, "--since", "yesterday").exit_code == 2
+
+
+def test_a_receipt_has_to_be_listed(run: Callable[..., Result], site: Path, operator: Operator) -> None:
+    mine = next(kept for kept in operator.kept(0) if kept.number == ANN)
+    other = next(kept for kept in operator.kept(0) if kept.number == "bsn:0")
+    given: tuple[Any, ...] = ("history", site / "history.json", "--number-file", site / "number")
+    for entry, code in ((mine, 0), (other, 1)):
+        size = len(operator.entries[0][entry.place[0]])
+        (site / "receipt.json").write_bytes(opening_json(operator.opening(entry, "AD", size=size)))
+        keys = ("--shard-vkey", operator.signer(entry.origin).vkey, "--receipt", site / "receipt.json")
+        assert run(*given, *keys).exit_code == code
+    result = run(*given, "--receipt", site / "receipt.json")
+    assert (result.exit_code, "receipt-vkey" in result.stderr) == (2, True)
+
+
+def test_an_agency_is_told_that_nothing_differs_or_what_does(run: Callable[..., Result], site: Path) -> None:
+    given = ("account", site / "account.json", "--received", site / "received.jsonl", "--secret-file", site / "secret")
+    result = run(*given)
+    assert result.exit_code == 0, result.output
+    assert "svb: 12 entries on 3 days, 12 deliveries received." in result.stdout
+    assert "Nothing differs." in result.stdout
+    lines = (site / "received.jsonl").read_text().splitlines()
+    (site / "received.jsonl").write_text("\n".join(lines[1:]))
+    result = run(*given, "--json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["result"]) == (1, "failed")
+    assert [finding["code"] for finding in document["findings"]] == ["invented"]
+    result = run(*given)
+    assert result.exit_code == 1
+    assert "the ledger has an entry, and nothing was received (invented)" in result.stdout
+    (site / "secret").write_text("c2hvcnQ=")
+    assert run(*given).exit_code == 2
+
+
+def cosign(site: Path, operator: Operator, *more: object) -> Result:
+    given: list[object] = ["cosign", site / "dossier.jsonl.gz", "--epochs", site / "epochs"]
+    given += ["--vkey", operator.epoch_signer.vkey, "--supervisor", SUPERVISOR.vkey, "--unlisted", 4]
+    given += ["--key", site / "checker.key", "--memory", site / "memory", "--out", site / "cosigned"]
+    given += ["--state", site / "checker-state"]
+    for shard in operator.shards:
+        given += ["--log", site / f"s{shard}", "--log-vkey", operator.signer(operator.origin(shard, 0)).vkey]
+    return CliRunner().invoke(app, [str(item) for item in (*given, *more)])
+
+
+def test_the_checking_cosigner_signs_what_it_has_accounted_for(site: Path, operator: Operator) -> None:
+    result = cosign(site, operator)
+    assert result.exit_code == 0, result.output
+    assert "2000-01-02: 4 listed, 4 padding, 0 withheld, 0 released: every entry is accounted for." in result.stdout
+    note = Note.parse((site / "cosigned").read_bytes())
+    assert [one.time for one in verified_cosignatures(note, [CHECKER.key], now=operator.now())] == [operator.now()]
+    # After a crash between the memory and the file it signs again, and checks nothing twice.
+    (site / "cosigned").unlink()
+    document = json.loads(cosign(site, operator, "--json").stdout)
+    assert (document["result"], document["days"], document["size"]) == ("cosigned", [], 3)
+    assert (site / "cosigned").exists()
+
+
+def test_the_checking_cosigner_does_not_sign_a_lie(site: Path, operator: Operator) -> None:
+    lines: list[Document] = operator.dossier()
+    unlisted = next(at for at, line in enumerate(lines) if "unlisted" in line)
+    del lines[unlisted]
+    (site / "dossier.jsonl.gz").write_bytes(b"\n".join(json.dumps(line).encode() for line in lines))
+    result = cosign(site, operator)
+    assert (result.exit_code, "index-left-out" in result.stderr) == (1, True)
+    assert not (site / "cosigned").exists()
+    assert not (site / "memory").exists()
+
+
+def test_the_checking_cosigner_needs_all_days_and_all_logs(site: Path, operator: Operator) -> None:
+    lines = operator.dossier(last=1)
+    (site / "dossier.jsonl.gz").write_bytes(b"\n".join(json.dumps(line).encode() for line in lines))
+    result = cosign(site, operator)
+    assert (result.exit_code, "dossier-days" in result.stderr) == (2, True)
+    (site / "dossier.jsonl.gz").write_bytes(b"\n".join(json.dumps(line).encode() for line in operator.dossier()))
+    write(Operator().shard_source(0, 0), site / "elsewhere")
+    (site / "elsewhere" / "checkpoint").write_bytes(Signer.generate("other").sign(b"other\n0\nAAAA\n"))
+    result = cosign(site, operator, "--log", site / "elsewhere")
+    assert (result.exit_code, "log-vkey" in result.stderr) == (2, True)
+
+
+def test_a_forked_epoch_log_is_not_cosigned(site: Path, operator: Operator) -> None:
+    assert cosign(site, operator).exit_code == 0
+    fork = Operator()
+    fork.epoch_signer = operator.epoch_signer
+    for _ in range(4):
+        fork.deliver("bsn:7", "svb")
+        fork.end_day()
+    write(fork.source(), site / "epochs")
+    result = cosign(site, operator)
+    assert (result.exit_code, "(fork)" in result.stderr) == (1, True)
