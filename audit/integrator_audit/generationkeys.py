@@ -93,13 +93,17 @@ class FileGenerationKeys:
     def make(self) -> int:
         """Make the next key. Raises `Unavailable` when it cannot be written."""
         number = max(self._numbers(), default=0) + 1
+        aside = self._directory / f".{self.STEM}{number}.{os.getpid()}.new"
         try:
-            descriptor = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
                 os.write(descriptor, os.urandom(GENERATION_KEY_SIZE))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            # A key is there whole or not at all; that of another process is never replaced.
+            os.link(aside, self._path(number))
+            aside.unlink()
             self._sync()
         except OSError as error:
             raise Unavailable("generation-key", f"{self._path(number)} cannot be made: {error.strerror}") from error

@@ -25,7 +25,7 @@ def live(root: Path) -> dict[str, object]:
     ballast = root / "ballast"
     ballast.write_bytes(b"x" * BALLAST)
     world, random = World(root / "log"), Random(11)
-    world.directory.mkdir()
+    world.prepare()
     acknowledged: list[Acknowledged] = []
     vault = world.vault()
     ledger = world.ledger(vault)

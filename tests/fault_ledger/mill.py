@@ -41,6 +41,7 @@ def _write(world: World, seed: int, pipe: int) -> None:
 def run(directory: Path, kills: int, seed: int) -> dict[str, object]:
     """Kill `kills` writers; return what was seen."""
     random, world = Random(seed), World(directory)
+    world.prepare()
     found: list[str] = []
     acknowledged: list[Acknowledged] = []
     while_opening = 0

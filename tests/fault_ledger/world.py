@@ -17,19 +17,21 @@ from typing import Any, cast
 
 from integrator_audit import Entry, Ledger, LedgerReader, Signer, Vault, part
 from integrator_audit.fsck import fsck
+from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.merkle import RightEdge, leaf_hash
 from integrator_audit.sources import DirectorySource
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, split_bundle
 from integrator_audit.verify import fetch_tile, verify_log
 
-ORIGIN = "fault.integrator.example/ledger/fault/s0-2026h2"
+HOST = "fault.integrator.example/ledger/fault"
+ORIGIN, NEXT_ORIGIN, EPOCHS = f"{HOST}/s0-2026h2", f"{HOST}/s0-2027h1", f"{HOST}/epochs"
 GENERATION_KEY = sha256(b"the generation key of the fault tier").digest()
 SOURCE = ("integrator.disclosures", 0)
 
 
-def signer() -> Signer:
-    """Return the log's key: fixed, so that every process of a test signs with the same."""
-    return Signer(ORIGIN, sha256(b"the signing key of the fault tier").digest())
+def signer(origin: str = ORIGIN) -> Signer:
+    """Return a log's key: fixed, so that every process of a test signs with the same."""
+    return Signer(origin, sha256(b"the signing key of the fault tier for " + origin.encode()).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,22 @@ class World:
         return self.directory / "s0-2026h2.sqlite"
 
     @property
+    def next_file(self) -> Path:
+        return self.directory / "s0-2027h1.sqlite"
+
+    @property
     def public(self) -> Path:
         return self.directory / "public"
 
+    def prepare(self) -> None:
+        """Make the directory and the first generation key."""
+        self.directory.mkdir(exist_ok=True)
+        key = self.directory / "vault-generation-1"
+        if not key.exists():
+            key.write_bytes(GENERATION_KEY)
+
     def vault(self) -> Vault:
-        return Vault.open(self.directory / "persons.sqlite", GENERATION_KEY)
+        return Vault.open(self.directory / "persons.sqlite", FileGenerationKeys(self.directory))
 
     def ledger(self, vault: Vault) -> Ledger:
         return Ledger.open(self.file, origin=ORIGIN, signer=signer(), vault=vault)
@@ -82,16 +95,19 @@ def entries(first: int, count: int) -> list[Entry]:
                 s=part("sample.s/v1", {"role": "subject", "position": position}),
                 p=part("sample.p/v1", {"actor": "official 7"}) if position % 5 == 0 else b"",
                 subject=sha256(b"person %d" % person).digest(),
+                recipient=f"agency-{position % 4}",
+                at=1_790_000_000_000 + position,
+                identity=b"sealed %d" % person,
             )
         )
     return made
 
 
-def append(ledger: Ledger, random: Random, *, most: int) -> Acknowledged:
+def append(ledger: Ledger, random: Random, *, most: int, now_ms: int | None = None) -> Acknowledged:
     """Append the next batch, of 1 to `most` entries, and return what became durable."""
     first = ledger.positions().get(SOURCE, 0)
     count = random.randint(1, most)
-    done = ledger.append(entries(first, count), positions={SOURCE: first + count})
+    done = ledger.append(entries(first, count), positions={SOURCE: first + count}, now_ms=now_ms)
     return Acknowledged(done.size, done.root, first + count)
 
 
@@ -119,9 +135,14 @@ def violations(world: World, acknowledged: list[Acknowledged], *, thorough: bool
     return found
 
 
+def fsck_findings(file: Path, origin: str, vault: Vault | None) -> list[str]:
+    """Return what fsck finds in one file."""
+    report = fsck(file, vault=vault, verifier=signer(origin).verifier)
+    return [f"fsck {file.name}: {finding.where}: {finding.message}" for finding in report.findings]
+
+
 def _thorough(world: World, vault: Vault, acknowledged: list[Acknowledged], size: int) -> list[str]:
-    report = fsck(world.file, vault=vault, verifier=signer().verifier)
-    found = [f"fsck: {finding.where}: {finding.message}" for finding in report.findings]
+    found = fsck_findings(world.file, ORIGIN, vault)
     # What the next writer publishes extends what its predecessor published, and holds.
     world.export()
     result = verify_log(DirectorySource(world.public), signer().verifier)
