@@ -8,25 +8,23 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from integrator_audit.checkpoint import LogKeys
-from integrator_audit.database import connect, translated
-from integrator_audit.errors import Invalid
+from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Finding, Findings, Progress, no_progress
 from integrator_audit.keystore import KeyStore
 from integrator_audit.note import Verifier
 from integrator_audit.notecheck import NoteCheck
+from integrator_audit.rawrows import RawRows, Wrong
 from integrator_audit.rowcheck import Named, RowCheck
-from integrator_audit.sqlitereading import SCHEMA, check_format
+from integrator_audit.stores import open_rows
 from integrator_audit.tablecheck import TableCheck
 from integrator_audit.tilecheck import TileCheck, entry_hashes
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at
 from integrator_audit.uniqueness import Repeated
-
-_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +48,33 @@ class Report:
 
 
 def fsck(
-    path: Path, *, vault: KeyStore | None = None, verifier: LogKeys | None = None, progress: Progress = no_progress
+    place: Path | str,
+    *,
+    vault: KeyStore | None = None,
+    verifier: LogKeys | None = None,
+    origin: str | None = None,
+    progress: Progress = no_progress,
 ) -> Report:
-    """Check the ledger in one file. `verifier` is the log's key from elsewhere; without it the file's own is used.
+    """Check the ledger at `place`: the path of a file, or a `postgresql://` URL.
 
-    Raises `Unavailable` when there is no such file, `Refused` when it is not a ledger.
+    `verifier` is the log's key from elsewhere; without it the log's own is used. In a database with several logs,
+    `origin` or the URL's `schema` says which.
+
+    Raises `Unavailable` when there is no such file or server, or it is lost meanwhile, `Refused` when it is no ledger.
     """
-    with translated("ledger"):
-        connection = connect(path, mode="ro")
+    rows = open_rows(place, origin=origin)
     try:
-        return _Check(connection, vault=vault, keys=verifier, progress=progress).run()
+        with rows.snapshot():
+            return _Check(rows, vault=vault, keys=verifier, progress=progress).run()
     finally:
-        connection.close()
+        rows.close()
 
 
 class _Check:
     """One run over one file."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, *, vault: KeyStore | None, keys: LogKeys | None, progress: Progress
-    ) -> None:
-        # Text that is damaged must come out as text to be reported, not as an exception of the driver.
-        connection.text_factory = _lenient_text
-        self._connection = connection
+    def __init__(self, rows: RawRows, *, vault: KeyStore | None, keys: LogKeys | None, progress: Progress) -> None:
+        self._rows = rows
         self._vault = vault
         self._keys = keys
         self._progress = progress
@@ -80,38 +82,30 @@ class _Check:
         self._kind = "entries"
 
     def run(self) -> Report:
-        check_format(self._connection)
         origin, size = "", 0
         try:
-            self._connection.execute("BEGIN")
-            self._check_pages()
+            self._report(self._rows.structure())
             keys = self._identify()
             if keys is not None:
                 self._keys, origin = keys, keys.name
-                tables = TableCheck(self._connection, self._findings)
+                tables = TableCheck(self._rows, self._findings)
                 tables.check_names()
                 size = self._check_tree(keys, tables.damaged)
-                tables.check_indexes(size)
+                self._report(self._rows.indexes())
+                tables.check_surplus(size)
                 tables.check_rest(size)
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            self._findings.add("database-damaged", "file", f"the file cannot be read to its end: {error}")
+        except Tampered as error:
+            self._findings.add("database-damaged", "store", error.message)
         vkey = "" if self._keys is None else self._keys.for_size(0)[0].vkey
         opened = self._vault is not None
         return Report(origin, vkey, size, opened, self._findings.items, self._findings.left_out)
 
-    def _check_pages(self) -> None:
-        for (text,) in self._connection.execute(f"PRAGMA integrity_check({_NAMED})"):
-            if text != "ok":
-                self._findings.add("database-damaged", f"file: {text}", "the database says that it is damaged")
-        tables = [
-            str(row[0]).strip()
-            for row in self._connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
-        ]
-        if tables != [statement.strip() for statement in SCHEMA.split(";")]:
-            self._findings.add("schema-wrong", "file", "its tables are not those of a ledger")
+    def _report(self, found: Iterator[Wrong]) -> None:
+        for wrong in found:
+            self._findings.add(*wrong)
 
     def _identify(self) -> LogKeys | None:
-        rows = self._connection.execute("SELECT origin, vkey, kind FROM identity").fetchall()
+        rows = list(self._rows.query("SELECT origin, vkey, kind FROM identity"))
         if len(rows) != 1:
             self._findings.add("identity", "row of identity", f"there are {len(rows)} rows and not one")
             return self._keys
@@ -131,14 +125,14 @@ class _Check:
     def _check_tree(self, keys: LogKeys, damaged: Named) -> int:
         """Check entries, bundles, tiles and every signed note; return the size of the newest checkpoint."""
         query = "SELECT size, root FROM checkpoint ORDER BY size DESC, at DESC LIMIT 1"
-        newest = self._connection.execute(query).fetchone()
+        newest = self._rows.first(query)
         if newest is None:
             self._findings.add("checkpoint-missing", "rows of checkpoint", "the file holds no checkpoint")
             return 0
         size, root = int(newest[0]), newest[1]
         check = TileCheck(size, self._tile, self._findings)
-        rows = RowCheck(self._connection, origin=keys.name, vault=self._vault, findings=self._findings, damaged=damaged)
-        notes = NoteCheck(self._connection, keys, self._findings)
+        rows = RowCheck(self._rows, origin=keys.name, vault=self._vault, findings=self._findings, damaged=damaged)
+        notes = NoteCheck(self._rows, keys, self._findings)
         notes.compare(check.edge)
         with Repeated() as repeated:
             for start in range(0, size, TILE_WIDTH):
@@ -195,22 +189,16 @@ class _Check:
                     self._findings.add("bundle-wrong", TileName(ENTRIES, number, len(hashes)).path, message)
 
     def _tile(self, name: TileName) -> bytes | None:
-        row = self._connection.execute(
-            "SELECT data FROM tile WHERE level = ? AND n = ?", (name.level, name.index)
-        ).fetchone()
+        row = self._rows.first("SELECT data FROM tile WHERE level = ? AND n = ?", (name.level, name.index))
         if row is None:
             return None
         return row[0] if isinstance(row[0], bytes) else b""
 
     def _check_tile_rows(self, size: int) -> None:
-        for level, number, width in self._connection.execute("SELECT level, n, width FROM tile"):
+        for level, number, width in self._rows.query("SELECT level, n, width FROM tile"):
             count = hashes_at(level, size) - number * TILE_WIDTH if ENTRIES <= level < 64 and number >= 0 else 0
             if count <= 0:
                 self._findings.add("tile-surplus", f"row of tile level {level} n {number}", "the log has no such tile")
             elif width != min(count, TILE_WIDTH):
                 path = TileName(level, number, min(count, TILE_WIDTH)).path
                 self._findings.add("tile-wrong", path, f"its row says that it is {width} wide")
-
-
-def _lenient_text(data: bytes) -> str:
-    return data.decode(errors="replace")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from integrator_audit.errors import AuditError
 from integrator_audit.findings import Findings
 from integrator_audit.halfyear import DAY_MS
 from integrator_audit.merkle import RightEdge
+from integrator_audit.rawrows import RawRows
 from integrator_audit.store import seal_of
 
 
@@ -24,8 +24,8 @@ class _Due(NamedTuple):
 class NoteCheck:
     """Compare the notes with the tree as it grows: `compare` when it has reached the size `due`."""
 
-    def __init__(self, connection: sqlite3.Connection, keys: LogKeys, findings: Findings) -> None:
-        self._connection = connection
+    def __init__(self, rows: RawRows, keys: LogKeys, findings: Findings) -> None:
+        self._rows = rows
         self._keys = keys
         self._findings = findings
         self._notes = self._in_order()
@@ -51,7 +51,7 @@ class NoteCheck:
             " UNION ALL SELECT size, 1, NULL, note, NULL, NULL, NULL FROM published ORDER BY 1, 2, 6"
         )
         former_at, former_size = -1, -1
-        for size, is_published, root, note, consumed, at, seal in self._connection.execute(query):
+        for size, is_published, root, note, consumed, at, seal in self._rows.query(query):
             code = "published-wrong" if is_published else "checkpoint-wrong"
             where = f"row of {'published' if is_published else 'checkpoint'} {size}"
             if not is_published:

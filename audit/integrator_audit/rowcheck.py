@@ -5,7 +5,6 @@ What a row's hashes give as leaf is returned, so that the caller compares it wit
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -29,14 +28,9 @@ from integrator_audit.parts import (
     part_hash,
     read_part,
 )
-from integrator_audit.sqlitereading import ENTRY_COLUMNS
+from integrator_audit.rawrows import RawRows
 from integrator_audit.store import GROUNDS, EntryRow, entry_seal
 
-_QUERY = ENTRY_COLUMNS.replace(
-    " FROM entry",
-    ", aid, rid, erased.ground, unlisted.idx FROM entry"
-    " LEFT JOIN erased ON erased.idx = entry.idx LEFT JOIN unlisted ON unlisted.idx = entry.idx",
-)
 _UNUSABLE = b""
 
 
@@ -53,14 +47,14 @@ class RowCheck:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        rows: RawRows,
         *,
         origin: str,
         vault: KeyStore | None,
         findings: Findings,
         damaged: Named,
     ) -> None:
-        self._connection = connection
+        self._rows = rows
         self._origin = origin
         self._period = period_of_origin(origin)
         self._vault = vault
@@ -71,20 +65,18 @@ class RowCheck:
         """Check the rows from `start` on and return the leaf entry of each, empty where there is no usable row."""
         leaves = [_UNUSABLE] * width
         try:
-            query = f"{_QUERY} WHERE entry.idx >= ? AND entry.idx < ?"
-            rows = self._connection.execute(query, (start, start + width)).fetchall()
-        except sqlite3.DatabaseError as error:
+            rows = self._rows.entries(start, start + width)
+        except Tampered as error:
             where = f"rows of entries {start} to {start + width - 1}"
-            self._findings.add("database-damaged", where, f"they cannot be read: {error}")
+            self._findings.add("database-damaged", where, f"they cannot be read: {error.message}")
             return leaves
-        for *columns, statement, recipient, ground, unlisted in rows:
-            row = EntryRow._make(columns)
+        for row, statement, recipient, ground, is_unlisted in rows:
             if not _has_types(row, statement):
                 self._wrong(row.number, "", "a column has a wrong type or length, or there is no such statement")
                 continue
             leaves[row.number - start] = leaf_entry(row.type, commitment(self._origin, row.type, row.hashes))
             self._check_erasure(row, ground)
-            if bool(row.listed) != (unlisted is None):
+            if bool(row.listed) == is_unlisted:
                 self._findings.add("unlisted-wrong", f"unlisted {row.number}", "the entry and the list do not agree")
             self._check_row(row, statement=statement, recipient=recipient)
         for offset, leaf in enumerate(leaves):

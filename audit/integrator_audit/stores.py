@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from integrator_audit.errors import Refused
+from integrator_audit.rawrows import RawRows
 from integrator_audit.sqlite import SqliteStore
+from integrator_audit.sqliteraw import SqliteRows
 from integrator_audit.sqlitereading import SqliteReading
 from integrator_audit.store import Reading, Store
 
@@ -60,6 +62,17 @@ def open_reading(place: Path | str, *, origin: str | None = None) -> Reading:
     except ModuleNotFoundError as error:
         raise _without(error) from None
     return PostgresReading.read_only(str(place), origin=origin)
+
+
+def open_rows(place: Path | str, *, origin: str | None = None) -> RawRows:
+    """Open the store at `place` to check its rows as they lie there. Raises as `open_reading` does."""
+    if not is_url(place):
+        return SqliteRows.open(Path(place))
+    try:
+        from integrator_audit.postgresql.raw import PostgresRows  # noqa: PLC0415  the driver is an extra
+    except ModuleNotFoundError as error:
+        raise _without(error) from None
+    return PostgresRows.open(str(place), origin=origin)
 
 
 def is_url(place: Path | str) -> bool:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import Final, Literal
 
@@ -27,7 +28,7 @@ _VERSIONS: Final = (
 def scripts(family: Family) -> list[str]:
     """Return the migrations of a family, the first being number 1."""
     folder = resources.files("integrator_audit.postgresql") / "sql"
-    names = sorted(item.name for item in folder.iterdir() if item.name.startswith(f"{family}_"))
+    names = sorted(item.name for item in folder.iterdir() if re.fullmatch(rf"{family}_\d+\.sql", item.name))
     if names != [f"{family}_{number:04}.sql" for number in range(1, len(names) + 1)]:
         raise Tampered("migrations", f"the package's migrations of the {family} are not numbered from 1 on: {names}")
     return [(folder / name).read_text(encoding="utf-8") for name in names]

@@ -1,0 +1,131 @@
+"""The rows of an SQLite file as they lie there, for who checks them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from integrator_audit.database import connect, translated
+from integrator_audit.errors import Tampered
+from integrator_audit.rawrows import NAMED, RawEntry, Wrong
+from integrator_audit.sqlitereading import ENTRY_COLUMNS, SCHEMA, check_format
+from integrator_audit.store import EntryRow
+
+_ENTRIES: Final = ENTRY_COLUMNS.replace(
+    " FROM entry",
+    ", aid, rid, erased.ground, unlisted.idx FROM entry"
+    " LEFT JOIN erased ON erased.idx = entry.idx LEFT JOIN unlisted ON unlisted.idx = entry.idx",
+)
+# 15 is `BLOCK_BITS`.
+_INDEXES: Final = {
+    "by_subject row ({}, {}) belongs to no entry": (
+        "SELECT b.block, b.idx FROM by_subject b LEFT JOIN entry e ON e.idx = b.idx"
+        " WHERE e.subject IS NOT b.subject OR NOT (e.marks >> 8 & 1) OR b.block IS NOT b.idx >> 15"
+    ),
+    "by_subject lacks ({}, {})": (
+        "SELECT e.idx >> 15, e.idx FROM entry e WHERE e.subject IS NOT NULL AND e.marks >> 8 & 1 AND NOT EXISTS"
+        " (SELECT 1 FROM by_subject b WHERE b.block = e.idx >> 15 AND b.subject = e.subject AND b.idx = e.idx)"
+    ),
+    "by_recipient row ({}, {}) belongs to no entry": (
+        "SELECT b.block, b.idx FROM by_recipient b LEFT JOIN entry e ON e.idx = b.idx"
+        " WHERE e.rid IS NOT b.rid OR b.block IS NOT b.idx >> 15"
+    ),
+    "by_recipient lacks ({}, {})": (
+        "SELECT e.idx >> 15, e.idx FROM entry e WHERE e.rid IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM by_recipient b WHERE b.block = e.idx >> 15 AND b.rid = e.rid AND b.idx = e.idx)"
+    ),
+}
+
+
+class SqliteRows:
+    """The `RawRows` of one file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use `open` instead."""
+        # Text that is damaged must come out as text to be reported, not as an exception of the driver.
+        connection.text_factory = _lenient_text
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteRows:
+        """Open a file. Raises `Unavailable` when it is absent, `Refused` when it is not a ledger."""
+        with translated("ledger"):
+            connection = connect(path, mode="ro")
+        check_format(connection)
+        return cls(connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def snapshot(self) -> Generator[None]:
+        """Hold one moment."""
+        with _damaged():
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+
+    def query(self, statement: str, parameters: Sequence[int] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query in bounded memory."""
+        with _damaged():
+            yield from self._connection.execute(statement, parameters)
+
+    def first(self, statement: str, parameters: Sequence[int] = ()) -> tuple[Any, ...] | None:
+        """Return the first row of a query, or None."""
+        with _damaged():
+            return self._connection.execute(statement, parameters).fetchone()
+
+    def entries(self, start: int, stop: int) -> list[RawEntry]:
+        """Return the rows of entries in [start, stop) that can be read."""
+        with _damaged():
+            rows = self._connection.execute(
+                f"{_ENTRIES} WHERE entry.idx >= ? AND entry.idx < ?", (start, stop)
+            ).fetchall()
+        return [
+            RawEntry(EntryRow._make(columns), statement, recipient, ground, unlisted is not None)
+            for *columns, statement, recipient, ground, unlisted in rows
+        ]
+
+    def draws(self) -> Iterator[tuple[Any, ...]]:
+        """Yield (first index, count, start of the first salt, start of the first entry's salt or None), by index."""
+        # 16 is `DRAWN`; a row's hashes begin with its salt.
+        return self.query(
+            "SELECT first, count, draw.salt, substr(entry.h, 1, 16) FROM draw LEFT JOIN entry ON idx = first"
+            " ORDER BY first"
+        )
+
+    def structure(self) -> Iterator[Wrong]:
+        """Yield what the database finds wrong with its pages, and whether the tables are ours."""
+        for (text,) in self.query(f"PRAGMA integrity_check({NAMED})"):
+            if text != "ok":
+                yield Wrong("database-damaged", f"file: {text}", "the database says that it is damaged")
+        tables = [str(sql).strip() for (sql,) in self.query("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
+        if tables != [statement.strip() for statement in SCHEMA.split(";")]:
+            yield Wrong("schema-wrong", "file", "its tables are not those of a ledger")
+
+    def indexes(self) -> Iterator[Wrong]:
+        """Yield rows of the indexes that belong to no entry, and entries that they lack."""
+        listed = "SELECT idx FROM unlisted WHERE NOT EXISTS (SELECT 1 FROM entry WHERE entry.idx = unlisted.idx)"
+        for (index,) in self.query(f"{listed} LIMIT {NAMED}"):
+            yield Wrong("unlisted-surplus", f"row of unlisted {index}", "it belongs to no entry")
+        for where, statement in _INDEXES.items():
+            for found in self.query(f"{statement} LIMIT {NAMED}"):
+                yield Wrong("index-wrong", where.format(*found), "the index is not that of the entries")
+
+
+@contextmanager
+def _damaged() -> Generator[None]:
+    try:
+        yield
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        raise Tampered("ledger-damaged", f"the file cannot be read to its end: {error}") from error
+
+
+def _lenient_text(data: bytes) -> str:
+    return data.decode(errors="replace")
