@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 
 from tests.browser.conftest import Judge
+from tests.vectors import large
 from tests.vectors.judging import judge
-from tests.vectors.make import load
+from tests.vectors.make import NAMES, load, made
 from tests.vectors.mutating import damaged
 
 pytestmark = pytest.mark.browser
 
-VECTORS = load("openings-accepted.json") + load("openings-refused.json")
+VECTORS = [vector for name in NAMES for vector in load(name)] + made(large.cases())
 Found = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -27,6 +28,7 @@ def found(request: pytest.FixtureRequest) -> Found:
     """Return what the module says of a vector; all are judged at once."""
     run: Judge = request.getfixturevalue(request.param)
     results = dict(zip([vector["name"] for vector in VECTORS], run(VECTORS), strict=True))
+    assert len(results) == len(VECTORS)
     return lambda vector: results[vector["name"]]
 
 
@@ -88,7 +90,12 @@ def test_a_hundred_openings_hold_one_after_the_other(page: Any, capsys: pytest.C
 
 
 def test_the_module_is_short_and_stands_alone() -> None:
-    text = resources.files("integrator_audit").joinpath("browser", "verify.mjs").read_text("utf-8")
-    assert len(text.splitlines()) <= 250
-    assert max(map(len, text.splitlines())) <= 120
-    assert not re.findall(r"^\s*import|require\(|import\(|eval|fetch|document\.|window\.", text, re.MULTILINE)
+    folder = resources.files("integrator_audit").joinpath("browser")
+    assert {file.name for file in folder.iterdir()} == {"verify.mjs", "verify-day.mjs"}
+    for file in folder.iterdir():
+        text = file.read_text("utf-8")
+        assert len(text.splitlines()) <= 250
+        assert max(map(len, text.splitlines())) <= 120
+        assert not re.findall(r"require\(|import\(|eval|fetch|document\.\w+\(|window\.", text)
+        imports = re.findall(r"^import .* from (.*);$", text, re.MULTILINE)
+        assert imports == ([] if file.name == "verify.mjs" else ['"./verify.mjs"'])

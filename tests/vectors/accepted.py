@@ -8,8 +8,19 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from integrator_audit.note import Signature, join_note
-from integrator_audit.openingfile import MAX_OPENING
-from tests.vectors.log import INSTITUTION, LOG, NOW, SHARD, SIGNER, WITNESSES, Log, Opening, disclosure, fiction
+from tests.vectors.log import (
+    INSTITUTION,
+    LOG,
+    NOW,
+    SHARD,
+    SIGNER,
+    WITNESSES,
+    Log,
+    Opening,
+    disclosure,
+    encoded,
+    fiction,
+)
 
 Proved = dict[str, Any]
 
@@ -32,7 +43,8 @@ def compact(opening: Opening) -> bytes:
 def proved(log: Log, index: int, letters: str) -> Proved:
     entry = log.entries[index]
     parts = {letter: json.loads(entry.parts[letter] or b"{}") for letter in letters}
-    return {"origin": log.origin, "index": index, "size": len(log.entries), "type": entry.type, "parts": parts}
+    said = {"origin": log.origin, "index": index, "size": len(log.entries), "type": entry.type, "parts": parts}
+    return said | {"root": encoded(log.checkpoint().root)}
 
 
 def opened(name: str, log: Log, index: int, letters: str) -> Case:
@@ -90,7 +102,6 @@ def writings() -> Iterator[Case]:
         "keys in another order": compact(dict(reversed(opening.items()))),
         "slashes escaped": text.replace(b"/", b"\\/"),
         "letters escaped": text.replace(b"origin", b"\\u006fr\\u0069gin"),
-        "spaces up to the limit": text + b" " * (MAX_OPENING - len(text)),
     }.items():
         yield Case(f"written with {name}", file, expected)
     unknown = [Signature(f"unknown.example/{number}", b"\0\1\2\3", b"?") for number in range(13)]

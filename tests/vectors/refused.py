@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from integrator_audit.note import Signature, join_note
-from integrator_audit.openingfile import MAX_OPENING
 from integrator_audit.witnessing.cosignature import signed_message
 from tests.vectors.accepted import NESTED, NOBODY, ONE, TWO_OF_THREE, Case, compact, witness_lines
 from tests.vectors.log import (
@@ -67,7 +66,6 @@ def files() -> Iterator[Case]:
     yield Case("file: a byte order mark", b"\xef\xbb\xbf" + TEXT, MALFORMED)
     yield Case("file: UTF-16", TEXT.decode().encode("utf-16"), MALFORMED)
     yield Case("file: no UTF-8", TEXT.replace(b"vectors", b"v\xe9ctors"), MALFORMED)
-    yield Case("file: more than a mebibyte", TEXT + b" " * (MAX_OPENING + 1 - len(TEXT)), MALFORMED)
     yield swapped("file: a key twice, the false one last", b'"index":5', b'"index":5,"index":6')
     yield swapped("file: a key twice, the true one last", b'"index":5', b'"index":6,"index":5')
     yield swapped("file: a key twice, once in escapes", b'"index":5', b'"index":6,"\\u0069ndex":5')
@@ -138,6 +136,7 @@ def statements() -> Iterator[Case]:
         "a newline at the end": good + b"\n",
         "a key twice": good[:-1] + b',"b":2}',
         "a key of digits": good[:-1] + b',"7":2}',
+        "a key of digits with zeros before": good[:-1] + b',"007":2}',
         "a needless escape": good[:-1] + b',"c":"\\u0041"}',
         "an escaped slash": good[:-1] + b',"c":"\\/"}',
         "an upper-case escape": good[:-1] + b',"c":"\\u001F"}',
@@ -161,7 +160,6 @@ def statements() -> Iterator[Case]:
         "a schema that is no text": b'{"schema":7}',
         "33 levels": b'{"schema":"example/a/v1","b":' + b"[" * 32 + b"]" * 32 + b"}",
         "5000 levels": b'{"schema":"example/a/v1","b":' + b"[" * 5000 + b"]" * 5000 + b"}",
-        "65536 bytes": b'{"schema":"example/a/v1","b":"' + b"x" * (65536 - 32) + b'"}',
     }.items():
         log = Log([disclosure(0, A=data), disclosure(1)])
         yield Case(f"part with {name}", compact(log.opening(0, "AS")), PART)
@@ -194,10 +192,18 @@ def bindings() -> Iterator[Case]:
     replay = BASE | {"origin": OTHER_SHARD, "index": 4, "proof": encoded(copied.receipt(4).text)}
     yield Case("a commitment replayed in another shard", compact(replay), COMMITMENT, vkey=OTHER_SIGNER.vkey)
     yield Case("another key of the same name", TEXT, CHECKPOINT, vkey=replace(SIGNER, seed=fiction("another")).vkey)
-    yield Case("a witness's key for the log's", TEXT, "vkey", vkey=WITNESSES["w1"].key.vkey)
-    yield Case(
-        "a key with another identifier", TEXT, "vkey", vkey=SIGNER.vkey.replace(SIGNER.verifier.key_id.hex(), "0" * 8)
-    )
+    key = SIGNER.verifier
+    spaced = replace(key, name="vectors example")
+    for name, vkey in (
+        ("a witness's key for the log's", WITNESSES["w1"].key.vkey),
+        ("a key with another identifier", key.vkey.replace(key.key_id.hex(), "0" * 8)),
+        ("a key whose identifier is in capitals", key.vkey.replace(key.key_id.hex(), key.key_id.hex().upper())),
+        ("a key whose name has a space", spaced.vkey),
+        ("a key of 31 bytes", replace(key, public_key=key.public_key[:31]).vkey),
+        ("a key that is not base64 in its one form", key.vkey + "="),
+        ("a key without identifier", f"{key.name}+{encoded(key.public_key)}"),
+    ):
+        yield Case(name, TEXT, "vkey", vkey=vkey)
 
 
 def proofs() -> Iterator[Case]:
@@ -219,6 +225,9 @@ def proofs() -> Iterator[Case]:
     yield proof("no hashes", COMMITMENT, hashes=())
     outside = BASE | {"index": 13, "proof": encoded(replace(receipt, index=13).text)}
     yield Case("an index outside the log", compact(outside), COMMITMENT)
+    single = Log(LOG.entries[:1])
+    beyond = single.opening(0, "AS", replace(single.receipt(0), index=1)) | {"index": 1}
+    yield Case("the second of a log of one", compact(beyond), COMMITMENT)
     empty = replace(LOG.checkpoint(), size=0, root=base64.b64decode("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="))
     yield proof("an empty log", COMMITMENT, hashes=(), checkpoint=empty.sign(SIGNER))
     yield proof("64 hashes", MALFORMED, hashes=tuple(bytes(32) for _ in range(64)))
@@ -228,6 +237,7 @@ def proofs() -> Iterator[Case]:
     yield text("another version of tlog-proof", b"@v1", b"@v2")
     yield text("no index line", b"index 5\n", b"")
     yield text("an index with a zero before", b"index 5", b"index 05")
+    yield text("another word for the index", b"index 5", b"label 5")
     yield text("an index with a sign", b"index 5", b"index +5")
     yield text("an index of 2^63", b"index 5", b"index 9223372036854775808")
     yield text("lines that end in CR LF", b"index 5\n", b"index 5\r\n")
@@ -270,6 +280,7 @@ def notes() -> Iterator[Case]:
     yield note("unsigned", MALFORMED, text + b"\n")
     yield note("no empty line", MALFORMED, text + SIGNER.signature(text).line)
     yield note("no newline at the end", MALFORMED, good[:-1])
+    yield note("another character for the last newline", MALFORMED, good[:-1] + b"=")
     yield note("a hyphen for the dash", MALFORMED, good.replace("\u2014".encode(), b"-"))
     yield note("a line after the signatures", MALFORMED, good + b"trust me\n")
     yield note("no UTF-8 in the note", MALFORMED, good + b"\xff\n")
@@ -307,7 +318,8 @@ def witnesses() -> Iterator[Case]:
     yield case("a cosignature with another time", COSIGNATURE, ONE, replace(w1, value=bytes(7) + b"\1" + w1.value[8:]))
     yield case("a cosignature cut off", COSIGNATURE, ONE, replace(w1, value=w1.value[:-1]))
     yield case("a cosignature too long", COSIGNATURE, ONE, replace(w1, value=w1.value + b"\0"))
-    yield case("a cosignature after 2^63 seconds", COSIGNATURE, ONE, replace(w1, value=b"\x80" + w1.value[1:]))
+    late = (1 << 63).to_bytes(8, "big") + signature_at(1 << 63)
+    yield case("a cosignature after 2^63 seconds", COSIGNATURE, ONE, replace(w1, value=late))
     yield case(
         "a false cosignature beside a quorum",
         COSIGNATURE,
@@ -344,6 +356,7 @@ def bad_policies() -> Sequence[tuple[str, str]]:
         ("no newline at the end", ONE[:-1]),
         ("a carriage return", ONE.replace("\n", "\r\n")),
         ("an unknown word", ONE + "trust everybody\n"),
+        ("another word for quorum", one + "trusted w1\n"),
         ("a name twice", one + witness_lines("w2").replace("witness w2", "witness w1") + "quorum w1\n"),
         ("a key twice", one + one.replace("witness w1", "witness w9") + "group g 2 w1 w9\nquorum g\n"),
         ("a log twice", f"log {SIGNER.vkey}\nlog {SIGNER.vkey}\n{ONE}"),

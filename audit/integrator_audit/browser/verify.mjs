@@ -6,8 +6,7 @@
  * - Key, policy and this file come from elsewhere than the openings: who serves the checker can serve one that lies.
  * - An error has a stable `code` and a message for people. `not-possible` is not a failure: show "could not check".
  * LIMIT: cosignatures of type 0x06 (ML-DSA-44) are not counted here: WebCrypto has no such algorithm yet. */
-const MAX_FILE = 1 << 20, MAX_PART = 0xffff, MAX_NOTE = 128 * 1024; // bytes
-const MAX_DEPTH = 32, MAX_SIGNATURES = 16, MAX_HASHES = 63;
+const MAX_FILE = 1 << 20, MAX_PART = 0xffff, MAX_NOTE = 1 << 17, MAX_DEPTH = 32, MAX_SIGNATURES = 16, MAX_HASHES = 63;
 const LOG_KEY = [0x01, 32], COSIGNING_KEY = [0x04, 32], ML_DSA_KEY = [0x06, 1312]; // types and sizes in bytes
 const CLOCK_SKEW_SECONDS = 300, MAX_TIME = (1n << 63n) - 1n;
 const SCHEMA = /^\{"schema":"[a-z][a-z0-9.-]*(?:\/[a-z0-9.-]+)*\/v[1-9][0-9]{0,4}"[,}]/;
@@ -21,12 +20,9 @@ export function fail(code, message) {
   throw Object.assign(new Error(message), { code });
 }
 const malformed = (message) => fail("opening-malformed", `the opening cannot be believed: ${message}`);
-function attempt(action, otherwise) {
-  try { return action(); } catch { return otherwise(); }
-}
+function attempt(action, otherwise) { try { return action(); } catch { return otherwise(); } }
 
 // ---- bytes and texts ----
-
 export const utf8 = (text) => encoder.encode(text);
 export const join = (...pieces) => Uint8Array.from(pieces.flatMap((piece) => Array.from(piece)));
 export const sha256 = async (...pieces) => new Uint8Array(await subtle.digest("SHA-256", join(...pieces)));
@@ -40,7 +36,7 @@ const hasExactly = (value, ...names) => isObject(value) && sorted(Object.keys(va
 /** Decode base64 in its one form: atob alone takes spaces, missing padding and loose bits. */
 export function base64(text, size) {
   const binary = attempt(() => atob(text), () => undefined);
-  if (typeof text !== "string" || binary === undefined || btoa(binary) !== text) malformed("bytes are not in base64");
+  if (binary === undefined || btoa(binary) !== text) malformed("bytes are not in base64");
   if (size !== undefined && binary.length !== size) malformed(`a hash, salt or root has ${size} bytes`);
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));
 }
@@ -50,7 +46,6 @@ function decimal(text) {
 }
 
 // ---- JSON that no two readers understand differently ----
-
 function parse(text) {
   const refuse = (what) => malformed(`its JSON has ${what}`);
   const value = attempt(() => JSON.parse(text), () => malformed("it is not JSON"));
@@ -76,8 +71,7 @@ function parse(text) {
 /** Read the text or bytes of a file. */
 export function readDocument(file) {
   const bytes = typeof file === "string" ? utf8(file) : file;
-  if (bytes.length > MAX_FILE) malformed(`a file has at most ${MAX_FILE} bytes`);
-  return parse(decode(bytes));
+  return bytes.length > MAX_FILE ? malformed(`a file has at most ${MAX_FILE} bytes`) : parse(decode(bytes));
 }
 /** Return what a part says. Its bytes are the one form of that: comparing finds white space, escapes and the like. */
 function readPart(bytes) {
@@ -88,7 +82,6 @@ function readPart(bytes) {
 }
 
 // ---- keys and signed notes: c2sp.org/signed-note, c2sp.org/tlog-checkpoint ----
-
 /** Read the text of a key, `name+id+base64(type ‖ key)`, that is of one of the kinds. */
 async function readKey(text, ...kinds) {
   const [, name, id, encoded] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(text) ?? fail("vkey", "a key is name+id+base64");
@@ -98,6 +91,11 @@ async function readKey(text, ...kinds) {
   if (!isKind || NO_NAME.test(name) || hex(digest).slice(0, 8) !== id) fail("vkey", "the key is of another kind");
   return { name, id, type: bytes[0], bytes: bytes.subarray(1) };
 }
+/** Read the key of a log. */
+export async function readLogKey(text) {
+  if (subtle === undefined) fail("not-possible", "only pages that came over https can check");
+  return readKey(text, LOG_KEY);
+}
 async function hasSigned(key, signature, message) {
   const impossible = () => fail("not-possible", "this browser cannot check the ledger's signatures");
   const imported = await subtle.importKey("raw", key.bytes, "Ed25519", false, ["verify"]).catch(impossible);
@@ -106,7 +104,7 @@ async function hasSigned(key, signature, message) {
 function readNote(bytes) {
   const note = decode(bytes), end = note.lastIndexOf("\n\n") + 1, lines = note.slice(end + 1);
   // Signed is everything before the last empty line, with the newline that ends it.
-  if (bytes.length > MAX_NOTE || /[\0-\t\v-\x1f]/.test(note)) malformed("the note has control characters");
+  if (bytes.length > MAX_NOTE || /[\0-\t\v-\x1f]/.test(note)) malformed("a note is short, and plain text");
   if (end === 0 || !lines.endsWith("\n")) malformed("a note is a text, an empty line and signature lines");
   const signatures = lines.slice(0, -1).split("\n").map((line) => {
     const [, name, encoded] = /^\u2014 ([^ ]*) (.*)$/s.exec(line) ?? malformed("a signature line has another form");
@@ -133,7 +131,6 @@ async function openCheckpoint({ text, signatures }, key) {
 }
 
 // ---- witnesses: c2sp.org/tlog-policy, c2sp.org/tlog-cosignature ----
-
 /** Read a policy: which logs and witnesses to trust, and which of the witnesses together are a quorum. */
 export async function readPolicy(text) {
   const policy = { logs: [], witnesses: [], groups: [] }, names = new Set(["none"]), others = new Set();
@@ -144,7 +141,7 @@ export async function readPolicy(text) {
     const [word, ...items] = line.split(/[ \t]+/).filter((item) => item !== ""), [name, second, ...members] = items;
     if (word === undefined || word.startsWith("#")) continue;
     if (word === "log" && (items.length === 1 || items.length === 2)) {
-      policy.logs.push(await readKey(name, LOG_KEY).catch(() => rule(false)));
+      policy.logs.push(await readLogKey(name).catch(() => rule(false)));
       onlyOnce(others, `log ${policy.logs.at(-1).bytes}`);
     } else if (word === "witness" && (items.length === 2 || items.length === 3)) {
       const key = await readKey(second, COSIGNING_KEY, ML_DSA_KEY).catch(() => rule(false));
@@ -186,8 +183,7 @@ async function checkQuorum({ text, signatures }, origin, { logs, witnesses, grou
 }
 
 // ---- openings: documents/opening.v1.json, c2sp.org/tlog-proof ----
-
-function readProof(bytes) {
+export function readProof(bytes) {
   const text = decode(bytes), end = text.indexOf("\n\n"), [header, index, ...lines] = text.slice(0, end).split("\n");
   const isProof = end >= 0 && header === "c2sp.org/tlog-proof@v1" && index?.startsWith("index ");
   if (!isProof) malformed("its proof is no tlog-proof");
@@ -210,14 +206,22 @@ async function isIncluded(leaf, { index, siblings }, { size, root }) {
   }
   return last === 0n && equal(hash, root);
 }
+/** Check that a proof leads from a leaf to a checkpoint of the key's log, and the quorum; return the checkpoint. */
+export async function checkProof({ index, siblings, note }, leaf, { key, policy, now, wrong }) {
+  const parsed = readNote(note), checkpoint = await openCheckpoint(parsed, key);
+  if (!(await isIncluded(leaf, { index, siblings }, checkpoint))) wrong();
+  if (policy !== undefined) {
+    await checkQuorum(parsed, key.name, typeof policy === "string" ? await readPolicy(policy) : policy, now);
+  }
+  return checkpoint;
+}
 /** Verify the text or bytes of an opening's file with the log's key; return what it proves.
  *
- * That is { origin, index, size, type, parts }, where `parts` maps the letters that were opened to what they say. With
- * `policy` (its text, or from `readPolicy`) it counts only with the cosignatures of the quorum; without one, others may
- * be shown another log. `now` is in seconds since 1970. */
+ * That is { origin, index, size, type, parts, root }, where `parts` maps the letters that were opened to what they say,
+ * and `root` is the log's at `size`, in base64. With `policy` (its text, or from `readPolicy`) it counts only with the
+ * cosignatures of the quorum; without one, others may be shown another log. `now` is in seconds since 1970. */
 export async function verifyOpening(file, { vkey, policy, now = Date.now() / 1000 }) {
-  if (subtle === undefined) fail("not-possible", "only pages that came over https can check");
-  const opening = readDocument(file), key = await readKey(vkey, LOG_KEY), { origin, index, type } = opening;
+  const opening = readDocument(file), key = await readLogKey(vkey), { origin, index, type } = opening;
   const isNamed = typeof origin === "string" && Number.isInteger(index) && (type === 1 || type === 2);
   if (!isNamed) malformed("it says no origin, index and type");
   const names = ["origin", "index", "type", "proof"], hashes = [], parts = {};
@@ -235,14 +239,11 @@ export async function verifyOpening(file, { vkey, policy, now = Date.now() / 100
   }
   if (!hasExactly(opening, ...names)) malformed("it has other members than an opening");
   const proof = readProof(base64(opening.proof));
-  if (origin !== key.name) fail("opening-origin", "the opening and the key are of different logs");
   if (proof.index !== BigInt(index)) fail("opening-index", "the opening and its proof are for different entries");
+  if (origin !== key.name) fail("opening-origin", "the opening and the key are of different logs");
   const entry = [utf8("dienstenintegrator/entry/v1\0"), await sha256(utf8(origin)), [type], ...hashes];
   const leaf = await sha256([0], [type], await sha256(...entry));
-  const note = readNote(proof.note), checkpoint = await openCheckpoint(note, key);
-  if (!(await isIncluded(leaf, proof, checkpoint))) fail("opening-commitment", "the entry says something else");
-  if (policy !== undefined) {
-    await checkQuorum(note, origin, typeof policy === "string" ? await readPolicy(policy) : policy, now);
-  }
-  return { origin, index, size: Number(checkpoint.size), type, parts };
+  const wrong = () => fail("opening-commitment", "the entry says something else");
+  const { size, root } = await checkProof(proof, leaf, { key, policy, now, wrong });
+  return { origin, index, size: Number(size), type, parts, root: btoa(String.fromCharCode(...root)) };
 }
