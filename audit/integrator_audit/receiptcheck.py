@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 from integrator_audit.audience import audience_of, opened_letters
 from integrator_audit.checkpoint import LogKeys
-from integrator_audit.errors import Tampered
+from integrator_audit.errors import Refused, Tampered
 from integrator_audit.opening import VerifiedOpening, verify_opening
 from integrator_audit.openingfile import read_opening
 from integrator_audit.witnessing.policy import Policy, Quorum
@@ -71,9 +71,9 @@ def check_receipt(
 ) -> CheckedReceipt:
     """Check the file of a receipt (JSON or tlog-proof); `now` in POSIX seconds is for the times of cosignatures.
 
-    Raises `Tampered`: the codes of `verify_opening`, `receipt-log` (the policy does not trust the log),
-    `receipt-cosignature` (one does not hold), `receipt-quorum` (too few), `receipt-value` and `receipt-position` (part
-    D is about another delivery).
+    Raises `Tampered`: the codes of `verify_opening`, `receipt-cosignature` (one does not hold), `receipt-quorum` (too
+    few), `receipt-value` and `receipt-position` (part D is about another delivery); `Refused` (`receipt-log`) when the
+    policy does not trust the log.
     """
     opening = read_opening(data)
     verified = verify_opening(opening, keys)
@@ -86,7 +86,7 @@ def check_receipt(
 
 def _quorum(verified: VerifiedOpening, policy: Policy, now: int) -> Quorum:
     if policy.logs and all(log.key.name != verified.origin for log in policy.logs):
-        raise Tampered("receipt-log", f"the policy does not trust the log {verified.origin}")
+        raise Refused("receipt-log", f"the policy does not trust the log {verified.origin}")
     try:
         quorum = policy.judge(verified.checkpoint, now=now)
     except Tampered as error:

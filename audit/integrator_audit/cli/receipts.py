@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -18,13 +19,24 @@ from typing import Annotated
 import typer
 
 from integrator_audit.audience import check_audience
-from integrator_audit.cli.answering import HOLDS, UNKNOWN, JsonOption, answering, read_vkey
-from integrator_audit.errors import Invalid, Unavailable
+from integrator_audit.cli.answering import HOLDS, UNKNOWN, JsonOption, answering
+from integrator_audit.cli.trust import (
+    KeysOption,
+    PolicyOption,
+    RootOption,
+    StateOption,
+    Trust,
+    VkeyOption,
+    read_file,
+    read_trust,
+)
+from integrator_audit.errors import Invalid, Refused, Unavailable
+from integrator_audit.openingfile import read_opening
 from integrator_audit.receiptcheck import CheckedReceipt, Received, check_receipt
+from integrator_audit.state import State, default_directory
 from integrator_audit.witnessing.policy import Policy
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +61,11 @@ _NOT_COMPARED = _Missing(
 
 def verify_receipt_command(  # noqa: PLR0913  each is an option of the command
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The receipt or opening: JSON or .tlog-proof.")],
-    vkey: Annotated[str, typer.Option(help="The log's verifier key, or a file that holds it.")],
+    vkey: VkeyOption = None,
     *,
-    policy: Annotated[
-        Path | None, typer.Option(help="Which witnesses are a quorum (c2sp.org/tlog-policy).", metavar="FILE")
-    ] = None,
+    policy: PolicyOption = None,
+    keys: KeysOption = None,
+    keys_root: RootOption = None,
     without_witnesses: Annotated[
         bool, typer.Option("--without-witnesses", help="Let it count without a quorum of witnesses.")
     ] = False,
@@ -74,18 +86,20 @@ def verify_receipt_command(  # noqa: PLR0913  each is an option of the command
     without_value: Annotated[
         bool, typer.Option("--without-value", help="Let a recipient's receipt count without what was received.")
     ] = False,
+    state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check one entry's receipt or opening, offline: its parts, its proof, its witnesses, and what was received."""
     with answering(as_json=as_json):
+        data, now = read_file(file, "the receipt"), int(time.time())
+        if vkey is None and keys is None and keys_root is None and policy is not None:
+            trust = _listed(data, Policy.parse(read_file(policy, "the policy")))
+        else:
+            memory = State(state or default_directory(os.environ))
+            trust = read_trust(vkey, policy, keys=keys, root=keys_root, state=memory)
+        trust.demand(now, 0.0)  # refuses a log that was closed because its key was stolen, unless witnesses vouch
         received = Received(_digest(value, value_sha256), topic, partition, lane, sequence)
-        checked = check_receipt(
-            _read(file, "the receipt"),
-            read_vkey(vkey),
-            policy=None if policy is None else Policy.parse(_read(policy, "the policy")),
-            received=received,
-            now=int(time.time()),
-        )
+        checked = check_receipt(data, trust.keys, policy=trust.policy, received=received, now=now)
         if audience is not None:
             check_audience(checked.opening.parts, audience)
         missing = [
@@ -93,6 +107,14 @@ def verify_receipt_command(  # noqa: PLR0913  each is an option of the command
             *([] if checked.compared or not checked.is_a_recipients or without_value else [_NOT_COMPARED]),
         ]
         _tell(checked, missing, as_json=as_json)
+
+
+def _listed(data: bytes, policy: Policy) -> Trust:
+    """Return the keys that the policy lists for the log of which the receipt says to be."""
+    origin = read_opening(data).get("origin")
+    if policy.logs and not (isinstance(origin, str) and any(log.key.name == origin for log in policy.logs)):
+        raise Refused("receipt-log", "the policy does not list the log of this receipt")
+    return Trust(policy.keys_of(str(origin)), policy)
 
 
 def _asks_for_none(checked: CheckedReceipt) -> bool:
@@ -134,14 +156,6 @@ def _tell(checked: CheckedReceipt, missing: list[_Missing], *, as_json: bool) ->
         for item in missing:
             print(f"could not tell: {item.message} ({item.code})")
     raise typer.Exit(UNKNOWN if missing else HOLDS)
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_BLOCK + 1)  # more than any of them may have: the readers refuse what is longer
-    except OSError as error:
-        raise Unavailable("file-unreadable", f"{what} in {path} cannot be read: {error.strerror}") from error
 
 
 def _digest(value: Path | None, given: str | None) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from integrator_audit import Entry, Signer, Tampered, part
+from integrator_audit import Entry, Refused, Signer, Tampered, part
 from integrator_audit.checkpoint import Checkpoint, read_unverified
 from integrator_audit.cli.main import app
 from integrator_audit.merkle import RightEdge, inclusion_proof, leaf_hash
@@ -19,6 +19,7 @@ from integrator_audit.parts import commitment, leaf_entry, part_hash
 from integrator_audit.receipt import Receipt
 from integrator_audit.receiptcheck import Received, check_receipt
 from integrator_audit.witnessing.cosignature import Cosigner
+from integrator_audit.witnessing.keys import KeyPolicy, KeyRange, KeyRoot, sign_offline
 from integrator_audit.witnessing.policy import Policy
 from tests.unit.audit.audit_samples import ORIGIN, PEOPLE
 
@@ -77,7 +78,7 @@ QUORUM = (("W", NOW - 5), ("Y", NOW - 9))
 
 
 def refused(file: bytes, *, received: Received | None = None, policy: bytes = POLICY) -> str:
-    with pytest.raises(Tampered) as caught:
+    with pytest.raises((Tampered, Refused)) as caught:
         check_receipt(file, SIGNER.verifier, policy=Policy.parse(policy), received=received, now=NOW)
     return caught.value.code
 
@@ -161,11 +162,10 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     (tmp_path / "toomuch").write_bytes(opening_json(opening(2, "ADS", cosigned=[("W", 1), ("X", 1)])))
     (tmp_path / "twice").write_bytes(opening_json(opening(2, "AD")).replace(b'"index":2', b'"index":1,"index":2'))
 
-    def start(file: str, *arguments: str) -> Result:
-        given = [f"{tmp_path}/{item[1:]}" if item.startswith("@") else item for item in arguments]
-        return CliRunner().invoke(
-            app, ["verify-receipt", str(tmp_path / file), "--vkey", f"{tmp_path}/log.vkey", *given]
-        )
+    def start(file: str, *arguments: str, vkey: str | None = "@log.vkey") -> Result:
+        options = [*arguments, *(() if vkey is None else ("--vkey", vkey)), "--state", "@state"]
+        given = [f"{tmp_path}/{item[1:]}" if item.startswith("@") else item for item in options]
+        return CliRunner().invoke(app, ["verify-receipt", str(tmp_path / file), *given])
 
     return start
 
@@ -226,3 +226,35 @@ def test_verify_receipt_answers_programs_with_what_is_proved(run: Callable[..., 
     assert (document["witnessed"], document["cosigned"], document["asOf"]) == (True, ["W", "X"], 1)
     checkpoint = read_unverified(Receipt.parse(opening_proof(opening(2, "AD"))).checkpoint)
     assert checkpoint.origin == document["origin"]
+
+
+def test_a_policy_that_lists_the_log_needs_no_key_beside_it(run: Callable[..., Result], tmp_path: Path) -> None:
+    other = Signer.generate("other.example/log").vkey
+    (tmp_path / "many").write_bytes(f"log {other}\n".encode() + POLICY)
+    (tmp_path / "others").write_bytes(POLICY.replace(SIGNER.vkey.encode(), other.encode()))
+    assert run("citizen", "--policy", "@many", vkey=None).exit_code == 0
+    result = run("citizen", "--policy", "@others", vkey=None)
+    assert (result.exit_code, "receipt-log" in result.output) == (2, True)
+    assert run("citizen", "--without-witnesses", vkey=None).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "said"),
+    [
+        (None, ("--policy", "@policy"), 0, "A quorum of witnesses cosigned it"),
+        (None, ("--without-witnesses",), 0, "could show others"),
+        (3, ("--policy", "@policy"), 0, "A quorum of witnesses cosigned it"),
+        (3, ("--without-witnesses",), 2, "closed-needs-policy"),
+        (2, ("--policy", "@policy"), 1, "opening-checkpoint"),
+    ],
+)
+def test_a_key_policy_says_which_key_signs_and_where_the_log_ends(
+    run: Callable[..., Result], tmp_path: Path, closed: int | None, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    offline = [Signer.generate(f"offline.example/{number}") for number in range(3)]
+    keys = KeyPolicy(ORIGIN, 1, (KeyRange(SIGNER.verifier, 0, None),), closed)
+    (tmp_path / "keys").write_bytes(sign_offline(keys.text, offline[:2]))
+    (tmp_path / "root").write_bytes(KeyRoot(2, tuple(signer.verifier for signer in offline)).text)
+    result = run("citizen", "--keys", "@keys", "--keys-root", "@root", *arguments, vkey=None)
+    assert said in result.output
+    assert result.exit_code == code
