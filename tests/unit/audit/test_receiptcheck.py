@@ -249,7 +249,7 @@ def test_a_policy_that_lists_the_log_needs_no_key_beside_it(run: Callable[..., R
     ],
 )
 def test_a_key_policy_says_which_key_signs_and_where_the_log_ends(
-    run: Callable[..., Result], tmp_path: Path, closed: int | None, arguments: tuple[str, ...], code: int, said: str
+    run: Callable[..., Result], tmp_path: Path, *, closed: int | None, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     offline = [Signer.generate(f"offline.example/{number}") for number in range(3)]
     keys = KeyPolicy(ORIGIN, 1, (KeyRange(SIGNER.verifier, 0, None),), closed)
