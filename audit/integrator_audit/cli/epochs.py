@@ -86,11 +86,11 @@ def vouchers(policy: Path | None, cosigner: str | None) -> Trust:
 
 
 def read_day(text: str | None) -> int | None:
-    """Return the number of a day that a person gave, None when they gave none; days before day 0 are day 0."""
+    """Return the number of a day that a person gave, None when they gave none."""
     if text is None:
         return None
     try:
-        return max(days.number_of(date.fromisoformat(text)), 0)
+        return days.number_of(date.fromisoformat(text))
     except ValueError as error:
         raise Invalid("day", "a day is given as 2026-08-31") from error
 

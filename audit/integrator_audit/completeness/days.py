@@ -1,53 +1,67 @@
-"""Days and half-years as the epoch log counts them: day 0 is 2000-01-01 UTC, period 0 its first half-year."""
+"""The days and half-years of `integrator_audit.halfyear` in the words of this room: a day is its number, from 0 on."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
-DAY_MS: Final = 86_400_000
-DAY_ZERO: Final = date(2000, 1, 1)
-# The last day of the last half-year after which another one has dates.
+from integrator_audit import halfyear
+from integrator_audit.halfyear import DAY_MS, DAY_ZERO
+
 LAST_DAY: Final = (date(9999, 6, 30) - DAY_ZERO).days
-_DAY_ZERO_MS: Final = 946_684_800_000
+"""The last day of the last half-year after which another one has dates."""
 
 
 def day_of(milliseconds: int) -> int:
-    """Return the day of a moment in milliseconds since 1970; negative before day 0."""
-    return (milliseconds - _DAY_ZERO_MS) // DAY_MS
+    """Return the day of a moment in milliseconds since 1970. Raises `Invalid` (`day`) before day 0."""
+    return halfyear.epoch_of(milliseconds)
 
 
 def start_of(day: int) -> int:
     """Return the first moment of a day in milliseconds since 1970."""
-    return _DAY_ZERO_MS + day * DAY_MS
+    return halfyear.day_bounds(day)[0]
 
 
 def date_of(day: int) -> date:
     """Return the calendar date of a day from 0 to `LAST_DAY`."""
-    return DAY_ZERO + timedelta(days=day)
+    return halfyear.day_of(day)
 
 
 def number_of(day: date) -> int:
-    """Return the number of a calendar date."""
-    return (day - DAY_ZERO).days
+    """Return the day of a calendar date. Raises `Invalid` (`day`) before day 0."""
+    return halfyear.epoch_of_day(day)
 
 
 def period_of(day: int) -> int:
-    """Return the half-year of a day: (year − 2000) × 2 + half − 1."""
-    then = date_of(day)
-    return (then.year - 2000) * 2 + (then.month > 6)
+    """Return the half-year of a day."""
+    return halfyear.period_of_day(day)
 
 
 def first_day(period: int) -> int:
     """Return the first day of a half-year."""
-    return number_of(date(2000 + period // 2, 7 if period % 2 else 1, 1))
+    return halfyear.period_bounds(period)[0]
 
 
 def last_day(period: int) -> int:
     """Return the last day of a half-year."""
-    return first_day(period + 1) - 1
+    return halfyear.period_bounds(period)[1] - 1
 
 
 def period_name(period: int) -> str:
     """Return a half-year's name as logs carry it, for instance `2026h2`."""
-    return f"{2000 + period // 2}h{period % 2 + 1}"
+    return halfyear.half_year_name(period)
+
+
+__all__ = [
+    "DAY_MS",
+    "DAY_ZERO",
+    "LAST_DAY",
+    "date_of",
+    "day_of",
+    "first_day",
+    "last_day",
+    "number_of",
+    "period_name",
+    "period_of",
+    "start_of",
+]

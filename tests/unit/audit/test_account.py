@@ -44,6 +44,9 @@ def test_what_was_received_is_what_is_listed(days_of_two: Operator) -> None:
 def test_the_document_is_of_its_published_schema(days_of_two: Operator) -> None:
     document = days_of_two.account("svb")
     assert list(breaches(document, schema("account.v1"), schema("account.v1"))) == []
+    noted = days_of_two.received("svb")[0]
+    for line in (noted, noted | {"persons": 2, "at": "2000-01-01T12:00:00.000Z"}):
+        assert list(breaches(line, schema("received.v1"), schema("received.v1"))) == []
     assert list(breaches(document | {"recipient": ""}, schema("account.v1"), schema("account.v1"))) != []
 
 

@@ -18,6 +18,7 @@ from integrator_audit.completeness.unlisted import Order, release
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from tests.unit.audit.lying.operator import EPOCHS, SUPERVISOR, Document, Kept, Operator, Trie
 from tests.unit.audit.lying.verifiers import cosigned
+from tests.unit.audit.schema_check import breaches, schema
 
 
 def order_for(recipient: str, *, last: int, first: int = 0) -> bytes:
@@ -185,6 +186,24 @@ def test_a_list_that_was_erased_before_it_was_checked_is_past_checking() -> None
     with pytest.raises(Unavailable) as past:
         cosigned(operator, lines=by_order)
     assert past.value.code == "dossier-erased"
+
+
+def test_every_line_of_a_dossier_is_of_the_published_schema() -> None:
+    operator = Operator(shards=(0,))
+    for at in range(9):
+        operator.deliver(f"bsn:{at % 2}", "svb")
+    entry = operator.deliver("bsn:2", "recherche", order=order_for("recherche", last=2), listed=False)
+    operator.end_day()
+    released(operator, entry)
+    operator.end_day()
+    operator.sealed[0].persons.lists[min(operator.sealed[0].persons.lists)] = None
+    rules = schema("dossier.v1")
+    lines = operator.dossier(piece=3)
+    assert {key for line in lines for key in line} >= {"schema", "day", "ground", "unlisted", "release"}
+    for line in lines:
+        assert list(breaches(line, rules, rules)) == []
+    for line in ({}, {"day": -1}, {"trie": "x"}, lines[2] | {"m": 0}, {"list": []}):
+        assert list(breaches(line, rules, rules)) != []
 
 
 def test_dossiers_are_read_from_files_packed_or_not(tmp_path: Path) -> None:
