@@ -2,7 +2,7 @@
 
 - A log that holds can still be shown to one person only, be old, or leave entries out. What speaks against that are
   cosignatures: a quorum of witnesses (others see the same log), the checking cosigner (all tries were rebuilt and
-  nothing is left out), both at most 48 hours old, and a newest day that is yesterday or today.
+  nothing is left out), both at most 48 hours old, and a newest day that is yesterday, or today where midnight is near.
 - What is missing of these is a *doubt*: nothing was found, and nothing can be said about it either.
 """
 
@@ -116,6 +116,8 @@ def _doubts(note: bytes, leaves: Sequence[EpochLeaf], trust: Trust, keys: LogKey
     if len(leaves) - 1 < trust.today - 1:
         message = f"the newest of {len(leaves)} days in the epoch log is older than yesterday"
         doubts.append(_doubt("epochs-old", message))
+    if len(leaves) - 1 > trust.today:
+        doubts.append(_doubt("epochs-ahead", "the epoch log has days that are not over: is the clock here right?"))
     return doubts
 
 

@@ -30,6 +30,7 @@ from integrator_audit.completeness.trie import (
     verify_inclusion,
 )
 from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.halfyear import period_of_origin
 from integrator_audit.merkle import leaf_hash, root_from_inclusion
 from integrator_audit.opening import Recomputed, recompute
 from integrator_audit.parts import SUBJECT_ENTRY
@@ -116,7 +117,10 @@ class VerifiedEntry:
 
 
 def read_evidence(document: Fields) -> Evidence:
-    """Read the members that all such documents have; raise `Tampered` (`document-malformed`, `opening-…`)."""
+    """Read the members that all such documents have.
+
+    Raises `Tampered`: `document-malformed`, `opening-…`, `shard-twice`, `shard-other`.
+    """
     epochs = document.object("epochs")
     origin, first, last = epochs.text("origin"), epochs.number("first"), epochs.number("last")
     epochs.end()
@@ -126,7 +130,10 @@ def read_evidence(document: Fields) -> Evidence:
         # It comes to stand in messages to people.
         if not name.isprintable() or " " in name:
             raise item.error("has an origin that is no name of a log")
-        shards[name] = (item.number("period"), item.number("shard"))
+        period = item.number("period")
+        if period_of_origin(name) not in (0, period):
+            raise Tampered("shard-other", f"the document gives {name} another half-year than its name says")
+        shards[name] = (period, item.number("shard"))
         item.end()
     # An entry that is copied to another shard would otherwise pass under the origin of its own.
     if len(set(shards.values())) != len(document.items("shards")) or len(shards) != len(document.items("shards")):
@@ -192,7 +199,7 @@ def check_entries(
     `keys` are of shards, by origin: where there is one, the checkpoint of an opening must be signed by it.
 
     Raises `Tampered`: `entry-not-listed`, `entry-opened-twice`, `entry-not-opened`, `entry-type`, `entry-parts`,
-    `entry-repeated`, `entry-root`, `opening-…`, `erased-young`.
+    `entry-repeated`, `entry-root`, `inclusion-proof`, `opening-…`, `erased-young`.
     """
     listed = {place: answer for answer in answers for place in answer.places}
     found: dict[EntryPlace, VerifiedEntry] = {}

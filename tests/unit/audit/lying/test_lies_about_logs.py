@@ -79,6 +79,14 @@ def test_a_log_that_stands_still_is_doubted() -> None:
     assert doubts == ["quorum-old", "not-checked-for-omission", "epochs-old"]
 
 
+def test_days_that_are_not_over_are_doubted() -> None:
+    operator = ordinary()
+    # A clock that is a little behind may see the day that was sealed a moment ago as today's.
+    for hours, expected in ((-1, False), (-30, True)):
+        doubts = epochs_of(operator, now=operator.now(hours=hours)).doubts
+        assert ("epochs-ahead" in [doubt.code for doubt in doubts]) is expected
+
+
 def test_without_policy_or_cosigner_nothing_is_said_about_what_others_see_and_what_is_missing() -> None:
     operator = ordinary()
     assert [doubt.code for doubt in epochs_of(operator, policy=None).doubts] == ["no-policy"]
