@@ -17,7 +17,7 @@ from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Finding, Findings, Progress, no_progress
 from integrator_audit.keystore import KeyStore
 from integrator_audit.note import Verifier
-from integrator_audit.notecheck import NoteCheck
+from integrator_audit.notecheck import NoteCheck, newest_plausible
 from integrator_audit.rawrows import RawRows, Wrong
 from integrator_audit.rowcheck import Named, RowCheck
 from integrator_audit.stores import open_rows
@@ -92,7 +92,7 @@ class _Check:
                 tables.check_names()
                 size = self._check_tree(keys, tables.damaged)
                 self._report(self._rows.indexes())
-                tables.check_surplus(size)
+                tables.check_entries(size if self._kind == "entries" else 0)
                 tables.check_rest(size)
         except Tampered as error:
             self._findings.add("database-damaged", "store", error.message)
@@ -124,12 +124,11 @@ class _Check:
 
     def _check_tree(self, keys: LogKeys, damaged: Named) -> int:
         """Check entries, bundles, tiles and every signed note; return the size of the newest checkpoint."""
-        query = "SELECT size, root FROM checkpoint ORDER BY size DESC, at DESC LIMIT 1"
-        newest = self._rows.first(query)
+        newest = newest_plausible(self._rows)
         if newest is None:
-            self._findings.add("checkpoint-missing", "rows of checkpoint", "the file holds no checkpoint")
+            self._findings.add("checkpoint-missing", "rows of checkpoint", "the file holds no checkpoint that holds")
             return 0
-        size, root = int(newest[0]), newest[1]
+        size, root = newest
         check = TileCheck(size, self._tile, self._findings)
         rows = RowCheck(self._rows, origin=keys.name, vault=self._vault, findings=self._findings, damaged=damaged)
         notes = NoteCheck(self._rows, keys, self._findings)

@@ -12,6 +12,19 @@ from integrator_audit.halfyear import DAY_MS
 from integrator_audit.merkle import RightEdge
 from integrator_audit.rawrows import RawRows
 from integrator_audit.store import seal_of
+from integrator_audit.tiles import TILE_WIDTH
+
+
+def newest_plausible(rows: RawRows) -> tuple[int, bytes] | None:
+    """Return size and root of the newest checkpoint that the stored tiles or bundles reach.
+
+    Everything is checked up to that size, and a size that was changed could be astronomic.
+    """
+    last = rows.first("SELECT max(n) FROM tile WHERE level IN (-1, 0)")
+    reached = (last[0] + 1) * TILE_WIDTH if last and isinstance(last[0], int) else 0
+    query = "SELECT size, root FROM checkpoint WHERE size BETWEEN 0 AND ? ORDER BY size DESC, at DESC LIMIT 1"
+    found = rows.first(query, (reached,))
+    return None if found is None else (int(found[0]), found[1])
 
 
 class _Due(NamedTuple):
@@ -48,16 +61,16 @@ class NoteCheck:
         """Check each note's own row and yield what it says, by size."""
         query = (
             "SELECT size, 0, root, note, consumed, at, seal FROM checkpoint"
-            " UNION ALL SELECT size, 1, NULL, note, NULL, NULL, NULL FROM published ORDER BY 1, 2, 6"
+            " UNION ALL SELECT size, 1, NULL, note, NULL, NULL, seal FROM published ORDER BY 1, 2, 6"
         )
         former_at, former_size = -1, -1
         for size, is_published, root, note, consumed, at, seal in self._rows.query(query):
             code = "published-wrong" if is_published else "checkpoint-wrong"
             where = f"row of {'published' if is_published else 'checkpoint'} {size}"
+            if seal_of(*((size, note) if is_published else (size, at, root, note, consumed))) != seal:
+                self._findings.add(code, where, "a column or the seal of the row was changed")
+                continue
             if not is_published:
-                if seal_of(size, at, root, note, consumed) != seal:
-                    self._findings.add(code, where, "a column or the seal of the row was changed")
-                    continue
                 if at < former_at or (at // DAY_MS == former_at // DAY_MS and former_size >= 0):
                     self._findings.add(code, where, "it is not later than the one before, or not the last of its day")
                 former_at, former_size = at, size

@@ -20,7 +20,18 @@ from integrator_audit.database import connect, empty_wal, is_new, transaction, t
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered
 from integrator_audit.halfyear import DAY_MS
 from integrator_audit.sqlitereading import APPLICATION_ID, FORMAT, SCHEMA, SqliteReading, check_format, marks_of
-from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Erasure, Head, Identity, block_of, entry_seal, seal_of
+from integrator_audit.store import (
+    CLOSED,
+    KEYS_MOVED,
+    Batch,
+    EntryRow,
+    Erasure,
+    Head,
+    Identity,
+    block_of,
+    entry_seal,
+    seal_of,
+)
 
 MAX_STATEMENTS: Final = 20_000
 PAGE_SIZE: Final = 16_384
@@ -93,7 +104,8 @@ class SqliteStore(SqliteReading):
     def publish(self, size: int, note: bytes) -> None:
         """Keep a published note with its cosignatures; a later call for the same size replaces it."""
         with translated("ledger"), transaction(self.connection):
-            self.connection.execute("INSERT OR REPLACE INTO published VALUES (?, ?)", (size, note))
+            row = (size, note, seal_of(size, note))
+            self.connection.execute("INSERT OR REPLACE INTO published VALUES (?, ?, ?)", row)
 
     def close_log(self) -> None:
         """Close the log for good."""
@@ -144,7 +156,7 @@ class SqliteStore(SqliteReading):
             message = f"another writer brought the log to size {size}; a log has one writer"
             raise Refused("ledger-other-writer", message)
         if self.is_closed():
-            raise Refused("ledger-closed", f"the log was closed at size {size}; append to the next half-year's")
+            raise Refused(CLOSED, f"the log was closed at size {size}; append to the next half-year's")
 
     def _write_entries(
         self, rows: Sequence[EntryRow], statements: Mapping[bytes, int], recipients: Mapping[str, int]

@@ -29,6 +29,9 @@ Kind = Literal["entries", "leaves"]
 KEYS_MOVED: Final = "ledger-keys-moved"
 """Code of the `Busy` with which a commit says that a key was destroyed since its rows were sealed."""
 
+CLOSED: Final = "ledger-closed"
+"""Code of the `Refused` with which a commit to a closed log is answered; nothing was written."""
+
 BLOCK_BITS: Final = 15
 """Indexes by person and recipient are kept by blocks of 2^15 entries, so that a commit touches the newest only."""
 

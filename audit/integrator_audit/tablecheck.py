@@ -35,17 +35,17 @@ class TableCheck:
         recipients = self._check_seals("recipient", "SELECT rid, name, seal FROM recipient")
         self.damaged = Named(frozenset(statements), frozenset(recipients))
 
-    def check_surplus(self, size: int) -> None:
-        """Check that no row stands outside the log of `size`."""
+    def check_entries(self, size: int) -> None:
+        """Check the draws, and that no row stands outside the `size` entries."""
         for table, query in _OUTSIDE.items():
             for (index,) in self._rows.query(f"{query} LIMIT {NAMED}", (size,)):
-                message = f"it lies outside the log of size {size}"
+                message = f"it lies outside the log's {size} entries"
                 self._findings.add(f"{table}-surplus", f"row of {table} {index}", message)
+        self._check_draws(size)
 
     def check_rest(self, size: int) -> None:
-        """Check draws, positions, what was set aside and the end of the log of `size`."""
+        """Check positions, what was set aside and the end of the log of `size`."""
         self._check_seals("set_aside", "SELECT topic, part, position, reason, seal FROM set_aside")
-        self._check_draws(size)
         self._check_positions()
         for (closed,) in self._rows.query("SELECT size FROM closing"):
             if closed != size:
@@ -70,8 +70,8 @@ class TableCheck:
                 message = "the draw does not follow on the one before, or its salt is not that of its first entry"
                 self._findings.add("draw-wrong", f"row of draw {first}", message)
             due = first + count
-        if due != size and self._rows.first("SELECT 1 FROM entry LIMIT 1") is not None:
-            self._findings.add("draw-wrong", "rows of draw", f"the draws end at {due}, the log at {size}")
+        if due != size:
+            self._findings.add("draw-wrong", "rows of draw", f"the draws end at {due}, the entries at {size}")
 
     def _check_positions(self) -> None:
         rows = list(self._rows.query("SELECT topic, part, next FROM position"))

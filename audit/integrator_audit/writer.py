@@ -19,7 +19,18 @@ from integrator_audit.checkpoint import Checkpoint, LogSigner, open_checkpoint
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
 from integrator_audit.frontier import Frontier, TileRow
 from integrator_audit.merkle import EMPTY_ROOT
-from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Head, Identity, Kind, SetAside, Store, consumed_digest
+from integrator_audit.store import (
+    CLOSED,
+    KEYS_MOVED,
+    Batch,
+    EntryRow,
+    Head,
+    Identity,
+    Kind,
+    SetAside,
+    Store,
+    consumed_digest,
+)
 from integrator_audit.tiles import TILE_WIDTH, TileName, hashes_at, prefix
 
 MAX_BATCH: Final = 100_000
@@ -171,7 +182,7 @@ class LogWriter:
         try:
             self._store.commit(batch)
         except BaseException as error:
-            if isinstance(error, Busy) and error.code == KEYS_MOVED:
+            if isinstance(error, Busy | Refused) and error.code in (CLOSED, KEYS_MOVED):
                 raise
             # Even an error at COMMIT may have persisted, and after another writer our memory is behind for good: only
             # the file knows.

@@ -116,9 +116,9 @@ class PostgresStore(PostgresReading):
         with self.session.transaction():
             self._lease.confirm()
             self.session.run(
-                "INSERT INTO published (size, note) VALUES (%s, %s)"
-                " ON CONFLICT (size) DO UPDATE SET note = excluded.note",
-                (size, note),
+                "INSERT INTO published (size, note, seal) VALUES (%s, %s, %s)"
+                " ON CONFLICT (size) DO UPDATE SET note = excluded.note, seal = excluded.seal",
+                (size, note, seal_of(size, note)),
             )
 
     def close_log(self) -> None:

@@ -69,7 +69,7 @@ CREATE TABLE checkpoint (
   PRIMARY KEY (size, at)
 );
 
-CREATE TABLE published (size bigint PRIMARY KEY, note bytea NOT NULL);
+CREATE TABLE published (size bigint PRIMARY KEY, note bytea NOT NULL, seal bigint NOT NULL);
 
 CREATE TABLE position (
   topic text COLLATE "C" NOT NULL,
