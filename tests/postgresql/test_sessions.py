@@ -48,6 +48,11 @@ class TestAddress:
         assert "schema" not in address.conninfo
         assert "sslmode=verify-full" in address.conninfo
 
+    def test_every_other_parameter_reaches_the_driver_to_the_letter(self) -> None:
+        address = Address.parse("postgresql://h/d?password=a+b%2B&schema=ledger_s0&options=-c%20role%3Dx")
+        assert "password=a+b+" in address.conninfo
+        assert "options='-c role=x'" in address.conninfo
+
     @pytest.mark.parametrize(
         "url",
         [

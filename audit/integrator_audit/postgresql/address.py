@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -55,9 +54,10 @@ class Address:
         schemas: list[str] = []
         try:
             base, _, query = url.partition("?")
-            given = parse_qsl(query, keep_blank_values=True)
-            schemas = [value for name, value in given if name == "schema"]
-            rest = urlencode([(name, value) for name, value in given if name != "schema"])
+            # The rest goes to the driver to the letter: "+" is no space there.
+            given = query.split("&") if query else []
+            schemas = [item.partition("=")[2] for item in given if item.startswith("schema=")]
+            rest = "&".join(item for item in given if not item.startswith("schema="))
             values = conninfo_to_dict(f"{base}?{rest}")
             readable = is_url(url) and len(schemas) <= 1
         except (ValueError, psycopg.ProgrammingError):

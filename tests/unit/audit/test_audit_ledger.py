@@ -16,7 +16,6 @@ from integrator_audit import (
     Ledger,
     LedgerReader,
     Refused,
-    SetAside,
     Signer,
     Tampered,
     Unavailable,
@@ -28,36 +27,9 @@ from integrator_audit import (
 from integrator_audit.fsck import fsck
 from integrator_audit.keystore import key_class
 from integrator_audit.merkle import EMPTY_ROOT
-from integrator_audit.sqlite import SqliteStore
-from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, fill, institution_entry, signer
+from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, institution_entry, signer
 
 SOURCE = ("integrator.disclosures", 0)
-
-
-class FailingConnection:
-    """A connection whose next COMMIT raises, before or after it did its work."""
-
-    def __init__(self, connection: sqlite3.Connection, *, persist: bool) -> None:
-        self._connection = connection
-        self._persist = persist
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def execute(self, statement: str, *parameters: Any) -> Any:
-        if statement == "COMMIT":
-            if self._persist:
-                self._connection.execute(statement)
-            raise sqlite3.OperationalError("disk I/O error")
-        return self._connection.execute(statement, *parameters)
-
-
-def failing(place: Place, *, persist: bool) -> Ledger:
-    """Open the log so that its next append fails at the commit."""
-    store = SqliteStore.open(place.ledger_file)
-    ledger = Ledger(store, signer=signer(), vault=place.vault())
-    store.connection = FailingConnection(store.connection, persist=persist)  # type: ignore[assignment]
-    return ledger
 
 
 def test_a_new_log_is_signed_and_empty(place: Place) -> None:
@@ -65,19 +37,6 @@ def test_a_new_log_is_signed_and_empty(place: Place) -> None:
     assert (ledger.size, ledger.root) == (0, EMPTY_ROOT)
     assert ledger.checkpoint.startswith(f"{ORIGIN}\n0\n".encode())
     assert ledger.positions() == {}
-
-
-def test_what_was_appended_is_there_after_reopening(place: Place) -> None:
-    ledger = place.ledger()
-    aside = SetAside("integrator.disclosures", 0, 4, "malformed")
-    appended = ledger.append([entry(1), entry(2)], positions={SOURCE: 5}, set_aside=[aside])
-    assert (sorted(appended.indices), appended.size) == ([0, 1], 2)
-    ledger.close()
-    again = place.ledger()
-    assert (again.size, again.root, again.checkpoint) == (2, appended.root, appended.checkpoint)
-    assert again.positions() == {SOURCE: 5}
-    assert again.set_asides() == [aside]
-    assert fsck(place.ledger_file, vault=place.vault()).holds
 
 
 def test_indices_are_given_in_the_order_of_the_entries(place: Place) -> None:
@@ -104,16 +63,6 @@ def test_the_checkpoint_of_each_commit_is_over_the_same_growing_tree(place: Plac
         ledger.append([entry(number)] * (number * 60 + 1))
     ledger.close()
     assert fsck(place.ledger_file, vault=place.vault()).holds
-
-
-def test_positions_move_without_entries_and_the_checkpoint_stays(place: Place) -> None:
-    ledger = place.ledger()
-    first = ledger.append([entry(1)], positions={SOURCE: 1})
-    second = ledger.append([], positions={SOURCE: 7})
-    assert (second.size, second.checkpoint) == (1, first.checkpoint)
-    ledger.close()
-    assert place.ledger().positions() == {SOURCE: 7}
-    assert fsck(place.ledger_file).holds
 
 
 def test_positions_never_go_back(place: Place) -> None:
@@ -145,14 +94,6 @@ def test_an_institution_log_holds_entries_without_a_person(place: Place) -> None
     assert fsck(place.ledger_file, vault=place.vault()).holds
 
 
-def test_another_key_is_refused_with_one_clear_message(place: Place) -> None:
-    place.ledger().close()
-    other = Signer.generate(ORIGIN)
-    with pytest.raises(Refused, match="Give the key that belongs to the file") as caught:
-        Ledger.open(place.ledger_file, origin=ORIGIN, signer=other, vault=place.vault())
-    assert caught.value.code == "ledger-other-key"
-
-
 def test_another_origin_is_refused(place: Place) -> None:
     place.ledger().close()
     origin = "demo.integrator.example/ledger/demo/s1-2026h2"
@@ -182,60 +123,6 @@ def test_a_file_that_is_no_ledger_is_refused(place: Place) -> None:
 def test_a_directory_that_does_not_exist_is_one_clear_message(tmp_path: Path, place: Place) -> None:
     with pytest.raises(Unavailable, match="does its directory exist"):
         Ledger.open(tmp_path / "none" / "s0.sqlite", origin=ORIGIN, signer=signer(), vault=place.vault())
-
-
-def test_a_second_writer_is_refused_and_the_first_goes_on(place: Place) -> None:
-    first, second = place.ledger(), place.ledger()
-    first.append([entry(1)])
-    with pytest.raises(Refused) as caught:
-        second.append([entry(2)])
-    assert caught.value.code == "ledger-other-writer"
-    with pytest.raises(Unavailable):
-        second.append([entry(2)])
-    assert first.append([entry(3)]).size == 2
-
-
-@pytest.mark.parametrize("level", [-1, 0, 1])
-def test_a_changed_tile_at_the_right_edge_stops_the_start(log: Place, level: int) -> None:
-    log.damage(
-        "UPDATE tile SET data = flip(data, 40) WHERE level = ? AND n = (SELECT max(n) FROM tile WHERE level = ?)",
-        level,
-        level,
-    )
-    with pytest.raises(Tampered) as caught:
-        log.ledger()
-    assert caught.value.code == "ledger-right-edge"
-
-
-def test_changed_positions_stop_the_start(log: Place) -> None:
-    log.damage("UPDATE position SET next = next - 1")
-    with pytest.raises(Tampered) as caught:
-        log.ledger()
-    assert caught.value.code == "ledger-positions"
-
-
-def test_a_changed_checkpoint_stops_the_start(log: Place) -> None:
-    log.damage("UPDATE checkpoint SET root = flip(root, 0) WHERE size = 785")
-    with pytest.raises(Tampered):
-        log.ledger()
-
-
-@pytest.mark.parametrize("persist", [False, True])
-def test_after_a_failed_commit_the_file_says_what_happened(place: Place, persist: bool) -> None:
-    fill(place, 300)
-    ledger = failing(place, persist=persist)
-    with pytest.raises(Unavailable):
-        ledger.append([entry(number) for number in range(10)], positions={SOURCE: 310})
-    with pytest.raises(Unavailable) as caught:
-        ledger.append([entry(1)])
-    assert caught.value.code == "ledger-outcome-unknown"
-    ledger.close()
-
-    again = place.ledger()
-    assert (again.size, again.positions()[SOURCE]) == ((310, 310) if persist else (300, 300))
-    again.append([entry(1)], positions={SOURCE: 311})
-    again.close()
-    assert fsck(place.ledger_file, vault=place.vault()).holds
 
 
 def test_a_vault_that_fails_leaves_the_ledger_at_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
