@@ -88,7 +88,7 @@ def verify_log(
         checkpoint = open_checkpoint(note, keys)
     except Invalid as error:
         raise Tampered("checkpoint-malformed", f"checkpoint: {error.message}") from error
-    previous = _remembered(state, keys)
+    previous = remembered(state, keys)
     findings = Findings()
     if previous is not None and previous.size > checkpoint.size:
         message = f"the log shows size {checkpoint.size} and has signed size {previous.size} before: it was rolled back"
@@ -102,7 +102,8 @@ def verify_log(
     return Verification(checkpoint, earlier, findings.items, findings.left_out, quorum, fresh)
 
 
-def _remembered(state: State | None, keys: LogKeys) -> Checkpoint | None:
+def remembered(state: State | None, keys: LogKeys) -> Checkpoint | None:
+    """Return the last accepted checkpoint; raise `Refused` (`state-other-key`) when these keys did not sign it."""
     note = None if state is None else state.load(keys.name)
     if state is None or note is None:
         return None

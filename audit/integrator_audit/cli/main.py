@@ -16,6 +16,7 @@ from integrator_audit.cli import (
     forgetting,
     history,
     keys,
+    monitor,
     receipts,
     searching,
     whole,
@@ -48,6 +49,7 @@ app.add_typer(forgetting.app, name="erase")
 app.command("keygen")(keys.keygen_command)
 app.add_typer(keys.rotate)
 app.command("witness")(witness.witness_command)
+app.command("monitor")(monitor.monitor_command)
 app.command("index")(searching.index_command)
 app.command("search")(searching.search_command)
 app.command("count")(searching.count_command)

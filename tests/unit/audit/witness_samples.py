@@ -12,7 +12,7 @@ from integrator_audit.checkpoint import Checkpoint, read_unverified
 from integrator_audit.errors import Unavailable
 from integrator_audit.frontier import Frontier, TileRow
 from integrator_audit.merkle import consistency_proof
-from integrator_audit.tiles import subtree_reader
+from integrator_audit.tiles import TileName, prefix, subtree_reader
 from integrator_audit.witnessing.addcheckpoint import Answer
 from integrator_audit.witnessing.cosignature import Cosigner
 from integrator_audit.witnessing.policy import Policy
@@ -109,3 +109,23 @@ def witnesses(directory: Path, signer: Signer = LOG) -> dict[str, SampleExchange
 def policy(quorum: str = "2 w0 w1 w2") -> Policy:
     lines = [f"witness w{number} {cosigner.key.vkey}" for number, cosigner in enumerate(COSIGNERS)]
     return Policy.parse("\n".join([f"log {LOG.vkey}", *lines, f"group g {quorum}", "quorum g", ""]).encode())
+
+
+class SampleSource:
+    """The files of a sample log as a verifier fetches them; a test changes `log` or `files`."""
+
+    def __init__(self, log: SampleLog) -> None:
+        self.log = log
+        # By path: what is served instead; None for a file that is not there.
+        self.files: dict[str, bytes | None] = {}
+        self.fetched: list[str] = []
+
+    def fetch(self, path: str) -> bytes | None:
+        self.fetched.append(path)
+        if path in self.files:
+            return self.files[path]
+        if path == "checkpoint":
+            return self.log.head.note
+        name = TileName.parse(path)
+        row = self.log.tile(name.level, name.index)
+        return None if row is None or row.width < name.width else prefix(name, row.data)
