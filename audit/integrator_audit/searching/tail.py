@@ -94,8 +94,10 @@ class Tail:
                 hour = self._hour[place]
                 if is_between(hour, hours):
                     found.append(Place(self.start + place, self._said[codes[at]].statement, hour))
+                    if len(found) == limit:
+                        break
             stop = start
-        return found[:limit]
+        return found
 
     def each(
         self, kinds: int, *, hours: tuple[int | None, int | None], days: tuple[str, str] | None
