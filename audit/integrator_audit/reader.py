@@ -186,6 +186,20 @@ class LedgerReader:
             opening[letter] = {"salt": to_base64(salt), "bytes": to_base64(data)}
         return opening | {"proof": to_base64(Receipt(index, tuple(proof), note).text)}
 
+    def says(self, index: int) -> bytes:
+        """Return the bytes of part A of one entry, unproved. Raises `Invalid` (`no-such-entry`)."""
+        with self._moment() as head:
+            row = self._store.entry(index) if 0 <= index < head.size else None
+        if row is None:
+            raise Invalid("no-such-entry", f"the log has {head.size} entries, there is no entry {index}")
+        return row.a
+
+    def is_listed(self, index: int) -> bool:
+        """Say whether an entry is neither withheld nor padding; False also where there is none."""
+        with self._moment():
+            row = self._store.entry(index) if index >= 0 else None
+        return row is not None and row.listed
+
     def erased(self, index: int) -> Ground | None:
         """Return why an entry was erased, or None when it was not."""
         with self._lock:

@@ -85,7 +85,10 @@ class DisclosedItem(Document):
     basis: Annotated[list[str], Field(description="by which law, one citation each")]
     authorisation: Annotated[
         DisclosedUnder | SkipJsonSchema[None],
-        Field(description="absent where the entry is mediated: the recipient is then a class of agencies"),
+        Field(
+            description="absent where the entry is mediated (the recipient is then a class of agencies), and where an "
+            "auditor read an entry about the person (the source is then the integrator itself)"
+        ),
     ] = None
     opening: Annotated[
         dict[str, Any],

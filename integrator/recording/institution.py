@@ -1,7 +1,7 @@
 """Turns steps of the directory and refused requests into entries of the institution log, none of them about a person.
 
 - A version of an authorisation, a start, an end, and every other document that came into force is one entry.
-- A refusal is one entry, however often it was written: refusals carry an id. Who asked is part P.
+- A refusal or an auditor's question is one entry, however often it was written: they carry an id. Who asked is part P.
 - An inscription is one entry by agency, capacity and phase, and never says of whom, nor from when: it may begin with
   a birth.
 - A key's life is told: when it is made, rotated, replaced by another generation or given up.
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from integrator.domain import topics
 from integrator.domain.directory import Knowledge
@@ -27,6 +27,7 @@ from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position
 from integrator.encoding import record_type, schemas_directory
 from integrator.recording.disclosures import ACTOR, instant
+from integrator.recording.readings import is_reading, query_entry, read_request
 from integrator.recording.sequencer import LogRecord, Statement
 from integrator_audit import Entry, part
 
@@ -60,6 +61,9 @@ TEXTS: Final = (
     "erasure/v1",
     "erasure-counts/v1",
     "key-event/v1",
+    "query/v1",
+    "reading/v1",
+    "reading-delivery/v1",
 )
 """Only ever added to at the end: the position of a log counts along it."""
 
@@ -78,8 +82,8 @@ _NOTHING = b""
 _OPTIONAL = ("agency", "purpose", "stream", "authorisation", "version")
 
 
-def _entry(a: bytes, p: bytes = _NOTHING) -> Entry:
-    return Entry(type=STEP, a=a, d=_NOTHING, s=_NOTHING, p=p, subject=None)
+def _entry(a: bytes, p: bytes = _NOTHING, *, at: int = 0) -> Entry:
+    return Entry(type=STEP, a=a, d=_NOTHING, s=_NOTHING, p=p, subject=None, at=at)
 
 
 def schema_texts(recorded: int) -> list[Entry]:
@@ -118,13 +122,13 @@ class InstitutionRecorder:
     """Makes entries of the directory's records and of refusals; owned by one sequencer."""
 
     refusals: set[str] = field(default_factory=set[str])
-    """Ids of the refusals that are entries already; the owner fills it from the log at the start."""
+    """Ids of the refusals and questions that are entries already; the owner fills it from the log at the start."""
 
     def read(self, record: LogRecord) -> Statement:
         """Read a record of the directory or of the requests. Both steps raise `Invalid` when it cannot be stated."""
         if record.topic == topics.DIRECTORY:
             return Statement(Position(record.position + 1), partial(self._step, record))
-        return Statement(Position(0), partial(self._refusal, record))
+        return Statement(Position(0), partial(self._requested, record))
 
     def _step(self, record: LogRecord, knowledge: Knowledge) -> list[Entry]:
         match = _KEY.fullmatch(record.key or b"")
@@ -136,31 +140,33 @@ class InstitutionRecorder:
         common = {"directoryPosition": record.position, "at": _moment(record.timestamp)}
         digest = {"sha256": hashlib.sha256(record.value).hexdigest()}
         if kind == "authorisation":
-            return [_entry(_applied(name, version, common, digest, knowledge))]
+            return [_entry(_applied(name, version, common, digest, knowledge), at=record.timestamp)]
         if kind in ("start", "end"):
             come = record_type(f"directory/{kind}").decode(record.value)
             step = {"step": f"{kind}ed", "authorisation": come["authorisation"], "version": come["version"]}
-            return [_entry(part(AUTHORISATION, step | common | {"moment": instant(come["at"])}))]
+            told = step | common | {"moment": instant(come["at"])}
+            return [_entry(part(AUTHORISATION, told), at=record.timestamp)]
         if kind == "inscription":
             return [_entry(_inscribed(version, record))]
         if kind in _DOCUMENTS:
-            return [_entry(part(DOCUMENT, {"kind": kind, "id": name, "version": version} | common | digest))]
+            told = {"kind": kind, "id": name, "version": version} | common | digest
+            return [_entry(part(DOCUMENT, told), at=record.timestamp)]
         if kind in _PASSED_OVER:
             return []
         raise Invalid("directory-kind", "This release knows no such kind of directory record.")
 
-    def _refusal(self, record: LogRecord, _: Knowledge) -> list[Entry]:
-        if record.value is None:
-            raise Invalid("record-type", "The record has no value.")
-        request = record_type("integrator/request").decode(record.value)
-        body = cast("dict[str, Any]", request["body"])
-        if "reason" not in body or body["id"] in self.refusals:
+    def _requested(self, record: LogRecord, _: Knowledge) -> list[Entry]:
+        at, body = read_request(record)
+        if "id" not in body or body["id"] in self.refusals:
             return []  # an inscription is the directory's to state, when it is applied; a repeated refusal is stated
         self.refusals.add(body["id"])
+        if is_reading(body):
+            return [query_entry(body, at)]
         told = {name: body[name] for name in ("id", "request", "reason", "detail")}
         named = {name: body[name] for name in _OPTIONAL if body[name] is not None}
-        members = {"id": told.pop("id"), "at": instant(cast("datetime", request["at"]))} | told | named
-        return [_entry(part(REFUSAL, members), part(ACTOR, {"actor": body["principal"]}))]
+        members = {"id": told.pop("id"), "at": instant(at)} | told | named
+        moment = round(at.timestamp() * 1000)
+        return [_entry(part(REFUSAL, members), part(ACTOR, {"actor": body["principal"]}), at=moment)]
 
 
 def _applied(name: str, version: int, common: dict[str, Any], digest: dict[str, Any], knowledge: Knowledge) -> bytes:

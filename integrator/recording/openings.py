@@ -92,7 +92,8 @@ class ShownDisclosure:
     purpose: ShownPurpose
     basis: tuple[str, ...]
     under: tuple[str, int] | None
-    """Authorisation and version; `None` where the entry is mediated and `recipient` is a class of agencies."""
+    """Authorisation and version; `None` where the entry is mediated (`recipient` is then a class of agencies), and where
+    an auditor read an entry."""
     opening: Mapping[str, object]
 
 
@@ -201,7 +202,7 @@ def show(opening: Mapping[str, object], knowledge: Knowledge) -> ShownDisclosure
             purpose.description if purpose else None,
         ),
         basis=tuple(told["basis"]),
-        under=None if mediated else (told["authorisation"], told["version"]),
+        under=(told["authorisation"], told["version"]) if "authorisation" in told else None,
         opening=opening,
     )
 

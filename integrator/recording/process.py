@@ -45,6 +45,7 @@ from integrator.recording.logs import (
     signing_seed,
     wall_clock,
 )
+from integrator.recording.readings import QUERY, SubjectRecorder
 from integrator.recording.sequencer import (
     WHOLE,
     Directories,
@@ -115,7 +116,10 @@ class LedgerProcess:
         self._source = source
         self._clock = clock
         self._series = [
-            *(_Series(shard(number), [topics.DISCLOSURES], Share(number, shards)) for number in range(shards)),
+            *(
+                _Series(shard(number), [topics.DISCLOSURES, topics.REQUESTS], Share(number, shards))
+                for number in range(shards)
+            ),
             _Series(INSTITUTION, [topics.DIRECTORY, topics.REQUESTS], WHOLE),
         ]
 
@@ -246,7 +250,7 @@ class LedgerProcess:
 
     def _recorder(self, series: _Series, ledger: Ledger, reader: LedgerReader) -> Recorder:
         if series.name != INSTITUTION:
-            return DisclosureRecorder()
+            return SubjectRecorder(DisclosureRecorder(), reader)
         with translated():
             recorded = ledger.positions()
             now = self._clock()
@@ -301,7 +305,7 @@ def _export(reader: LedgerReader, directory: Path, published: int) -> int:
 
 
 def _refusals(reader: LedgerReader) -> set[str]:
-    """Return the ids of the refusals that are entries, of the newest `_REMEMBERED` entries.
+    """Return the ids of the refusals and questions that are entries, of the newest `_REMEMBERED` entries.
 
     # LIMIT: a refusal written again after so many other entries would be a second entry.
     """
@@ -311,7 +315,7 @@ def _refusals(reader: LedgerReader) -> set[str]:
         indices = reader.indices(before=before, limit=1000)
         for index in indices:
             members = read_part(base64.b64decode(cast("dict[str, str]", reader.opening(index, "A")["A"])["bytes"]))
-            if members.get("schema") == institution.REFUSAL:
+            if members.get("schema") in (institution.REFUSAL, QUERY):
                 found.add(str(members["id"]))
         if len(indices) < 1000:
             break

@@ -27,8 +27,9 @@ from integrator_audit import errors as audit
 PAGE: Final = 50
 _ROUTE: Final = "/v1/me/disclosures"
 _MEDIATED: Final = "dienstenintegrator/mediated-accountability/v1"
+_READING: Final = "dienstenintegrator/reading/v1"
 _PARTS: Final = {
-    "A": ("dienstenintegrator/accountability/v1", _MEDIATED),
+    "A": ("dienstenintegrator/accountability/v1", _MEDIATED, _READING),
     "S": ("dienstenintegrator/subject/v1",),
 }
 _DISCLOSURE: Final = 0x01
@@ -54,7 +55,7 @@ class VerifiedDisclosure:
     purpose_version: int
     basis: tuple[str, ...]
     under: tuple[str, int] | None
-    """Authorisation and version; `None` where the entry is mediated."""
+    """Authorisation and version; `None` where the entry is mediated, and where an auditor read an entry."""
     retention: int
     """For so many years after its half-year the entry can be opened."""
     mediated: bool
@@ -167,6 +168,7 @@ class _Checks:
         # That it was erased is the integrator's word here; `history` proves it.
         person = _part(proved, "S", where) if "S" in proved.parts else None
         mediated = told["schema"] == _MEDIATED
+        without = mediated or told["schema"] == _READING
         try:
             found = VerifiedDisclosure(
                 origin=proved.origin,
@@ -182,7 +184,7 @@ class _Checks:
                 purpose=_text(told["purpose"]),
                 purpose_version=_number(told["purposeVersion"]),
                 basis=_texts(told["basis"]),
-                under=None if mediated else (_text(told["authorisation"]), _number(told["version"])),
+                under=None if without else (_text(told["authorisation"]), _number(told["version"])),
                 retention=_number(told["retention"]),
                 mediated=mediated,
                 unverified=shown,

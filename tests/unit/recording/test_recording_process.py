@@ -43,7 +43,7 @@ class Sources:
     shares: list[Share] = field(default_factory=list[Share])
 
     def __call__(self, wanted: Sequence[str], share: Share) -> world.JudgingSource:
-        if list(wanted) != [topics.DISCLOSURES]:
+        if list(wanted) != [topics.DISCLOSURES, topics.REQUESTS]:
             assert list(wanted) == [topics.DIRECTORY, topics.REQUESTS]
             return self.institution
         self.shares.append(share)
