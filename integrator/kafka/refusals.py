@@ -1,6 +1,7 @@
-"""Writes refused requests to the API's own partition of `integrator.requests`, durable before the caller is answered.
+"""Writes what the API reports to its own partition of `integrator.requests`, durable before the caller is answered.
 
-A refusal names who asked for what, never a person; its id makes a repeated write one entry of the institution log.
+A refusal names who asked for what, never a person; its id makes a repeated write one entry of the institution log. What
+auditors read goes the same way (`readings`).
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -76,17 +77,21 @@ class KafkaRefusals:
 
         Raises `Unavailable` when that is not known, `Refused` when the broker does not let this user write.
         """
-        value = refusal.encode(self._clock())
-        # One at a time: refusals are rare, and a producer is never stopped under another's write.
+        await self.write(refusal.encode(self._clock()))
+
+    async def write(self, value: bytes) -> tuple[int, int]:
+        """Write the value of a request and return its partition and position; raise as `record` does."""
+        # One at a time: requests are rare, and a producer is never stopped under another's write.
         async with self._lock:
             try:
                 producer = await self._ready()
-                with translated("Recording a refused request"):
+                with translated("Recording a request"):
                     async with asyncio.timeout(_WRITE_SECONDS):
                         partitions: set[int] = await producer.partitions_for(topics.REQUESTS)
                         if not partitions:
                             raise Unavailable("kafka-no-topic", f"There is no topic {topics.REQUESTS} yet.")
-                        await producer.send_and_wait(topics.REQUESTS, value, partition=max(partitions))
+                        written = await producer.send_and_wait(topics.REQUESTS, value, partition=max(partitions))
+                        return int(written.partition), int(written.offset)
             except BaseException:
                 await self._discard()
                 raise

@@ -92,8 +92,8 @@ class ShownDisclosure:
     purpose: ShownPurpose
     basis: tuple[str, ...]
     under: tuple[str, int] | None
-    """Authorisation and version; `None` where the entry is mediated (`recipient` is then a class of agencies), and where
-    an auditor read an entry."""
+    """Authorisation and version; `None` where the entry is mediated (`recipient` is then a class of agencies), and
+    where an auditor read an entry."""
     opening: Mapping[str, object]
 
 

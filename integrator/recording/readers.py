@@ -6,13 +6,14 @@ A log that the ledger's process has not made yet is `Unavailable` (`no-log`), no
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 from integrator.domain.errors import Unavailable
 from integrator.recording.failures import translated
-from integrator.recording.logs import LedgerFiles, half_year_of, is_shard, shard_number
+from integrator.recording.logs import INSTITUTION, LedgerFiles, half_year_of, is_shard, shard, shard_number
 from integrator_audit import LedgerReader, Vault
+from integrator_audit.halfyear import period_of_origin
 
 
 def _whole(files: LedgerFiles) -> list[str]:
@@ -79,6 +80,19 @@ class Readers:
             (half, [self.reader(name) for name in sorted(halves[half], key=shard_number)])
             for half in sorted(halves, reverse=True)
         ]
+
+    def written(self) -> tuple[LedgerReader, list[LedgerReader]]:
+        """Return the institution log and the subject shards that are written now. Raises `Unavailable` (`no-log`)."""
+        institution = self.latest(INSTITUTION)
+        numbers = sorted({shard_number(name) for name in _whole(self._files) if is_shard(name)})
+        return institution, [self.latest(shard(number)) for number in numbers]
+
+    def identities(self, log: str, pseudonyms: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return the sealed numbers of those of these persons for whom one is kept with the keys of a log's period."""
+        reader = self.reader(log)
+        with self._lock, translated():
+            vault = self._vault
+            return {} if vault is None else vault.identities(pseudonyms, period_of_origin(reader.origin))
 
     def every(self) -> list[LedgerReader]:
         """Return the readers of all logs that exist, in the order of their names."""
