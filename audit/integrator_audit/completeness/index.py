@@ -2,10 +2,11 @@
 
 - The index knows labels and places (shard, number), no persons and no names: who lacks a label's key cannot say whose
   it is. Whole tries still link one label's entries, so they go to nobody but the checking cosigner.
-- A sealing writes the pages of its day, then `finish` makes the day's leaf durable here, then the epoch log takes the
-  leaf: that is the commit point. What the index holds of days that the epoch log does not have is forgotten by the
-  next `begin`.
-- Sealed pages never change, but where something is erased: then the label and its hash stay, salt and list go.
+- A sealing writes the pages of its day, then `finish` makes the day's leaf durable here, then the epoch log takes that
+  leaf: that is the commit point. Pages of a day that was not finished are forgotten by the next `begin`.
+- Sealed pages never change, but where something is erased: then the label and its hash stay, salt and list go. Of a
+  day's list the bare places are kept, under no label, when that is before its half-year closes: the checking cosigner,
+  who saw the list, has to see that the half-year's lacks it because it was erased.
 """
 
 from __future__ import annotations
@@ -50,6 +51,14 @@ class Cut(NamedTuple):
     note: bytes
 
 
+class Altered(NamedTuple):
+    """A day's list of persons from which entries were erased before its half-year closed: packed places, no label."""
+
+    epoch: int
+    was: bytes
+    left: bytes
+
+
 class IndexReading(Protocol):
     """What can be read of an index. One thread at a time; iterators are used up before the next call."""
 
@@ -81,6 +90,10 @@ class IndexReading(Protocol):
         """Yield the list of a label that is too long for its page, in pieces of whole places, ascending."""
         ...
 
+    def altered(self, period: int) -> Iterator[Altered]:
+        """Yield the lists of persons in a half-year's days that had lost entries when the half-year closed."""
+        ...
+
     def close(self) -> None:
         """Release the store."""
         ...
@@ -101,7 +114,15 @@ class IndexStore(IndexReading, Protocol):
         """Keep (label, piece of its list): pieces of one label come in ascending order, in one call or several."""
         ...
 
-    def finish(self, epoch: int, leaf: bytes, *, shapes: Mapping[Trie, Shape], cuts: Sequence[Cut]) -> None:
+    def finish(
+        self,
+        epoch: int,
+        leaf: bytes,
+        *,
+        shapes: Mapping[Trie, Shape],
+        cuts: Sequence[Cut],
+        altered: Sequence[Altered] = (),
+    ) -> None:
         """Close a day with its leaf; the epoch log has to take exactly these bytes next."""
         ...
 
@@ -109,8 +130,10 @@ class IndexStore(IndexReading, Protocol):
         """Close days that have nothing: those before the epoch log's first sealing."""
         ...
 
-    def erase(self, epoch: int, trie: Trie, pages: Sequence[Page], *, labels: Sequence[bytes]) -> None:
-        """Replace pages by ones without the salts and lists of `labels`, whose long lists go too.
+    def erase(
+        self, epoch: int, trie: Trie, pages: Sequence[Page], *, labels: Sequence[bytes], altered: Sequence[Altered]
+    ) -> None:
+        """Replace pages by ones without the salts and lists of `labels`, whose long lists go too; keep `altered`.
 
         When this returns, what they replace is gone from the store's own files as well (free pages, write-ahead log).
         """

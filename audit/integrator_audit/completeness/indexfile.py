@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from integrator_audit.completeness.index import Cut, Page, Shape, Trie
+from integrator_audit.completeness.days import first_day, last_day
+from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
 from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
 
@@ -32,7 +33,8 @@ CREATE TABLE trie (epoch INTEGER NOT NULL, trie INTEGER NOT NULL, leaves INTEGER
 CREATE TABLE page (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE place (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, trie INTEGER NOT NULL, label BLOB NOT NULL,
   data BLOB NOT NULL);
-CREATE INDEX place_of ON place (epoch, trie, label)
+CREATE INDEX place_of ON place (epoch, trie, label);
+CREATE TABLE altered (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, was BLOB NOT NULL, left BLOB NOT NULL)
 """
 
 _NUMBER_BITS, _LEVEL_BITS, _TRIE_BITS = 32, 4, 2
@@ -133,6 +135,15 @@ class SqliteIndex:
             ):
                 yield data
 
+    def altered(self, period: int) -> Iterator[Altered]:
+        """Yield the lists of persons in a half-year's days that had lost entries when the half-year closed."""
+        with translated("index"):
+            for row in self.connection.execute(
+                "SELECT epoch, was, left FROM altered WHERE epoch BETWEEN ? AND ? ORDER BY epoch, id",
+                (first_day(period), last_day(period)),
+            ):
+                yield Altered(*row)
+
     def begin(self, epoch: int) -> None:
         """Forget all of this day and later ones: a sealing that did not come to its leaf."""
         with translated("index"), transaction(self.connection):
@@ -155,7 +166,15 @@ class SqliteIndex:
                 [(epoch, trie, label, data) for label, data in pieces],
             )
 
-    def finish(self, epoch: int, leaf: bytes, *, shapes: Mapping[Trie, Shape], cuts: Sequence[Cut]) -> None:
+    def finish(
+        self,
+        epoch: int,
+        leaf: bytes,
+        *,
+        shapes: Mapping[Trie, Shape],
+        cuts: Sequence[Cut],
+        altered: Sequence[Altered] = (),
+    ) -> None:
         """Close a day with its leaf; the epoch log has to take exactly these bytes next."""
         with translated("index"), transaction(self.connection):
             self.connection.execute("INSERT INTO sealed VALUES (?, ?)", (epoch, leaf))
@@ -163,14 +182,17 @@ class SqliteIndex:
                 "INSERT INTO trie VALUES (?, ?, ?, ?)", [(epoch, trie, *shape) for trie, shape in shapes.items()]
             )
             self.connection.executemany("INSERT INTO cut VALUES (?, ?, ?, ?, ?)", [(epoch, *cut) for cut in cuts])
+            self._add_altered(altered)
 
     def fill(self, first: int, leaves: Iterable[bytes]) -> None:
         """Close days that have nothing: those before the epoch log's first sealing."""
         with translated("index"), transaction(self.connection):
             self.connection.executemany("INSERT INTO sealed VALUES (?, ?)", enumerate(leaves, first))
 
-    def erase(self, epoch: int, trie: Trie, pages: Sequence[Page], *, labels: Sequence[bytes]) -> None:
-        """Replace pages by ones without the salts and lists of `labels`, whose long lists go too.
+    def erase(
+        self, epoch: int, trie: Trie, pages: Sequence[Page], *, labels: Sequence[bytes], altered: Sequence[Altered]
+    ) -> None:
+        """Replace pages by ones without the salts and lists of `labels`, whose long lists go too; keep `altered`.
 
         LIMIT: the write-ahead log is emptied only when no other process reads at that moment; then `Busy` is raised,
         what was erased is gone for readers, and calling again empties it.
@@ -185,7 +207,11 @@ class SqliteIndex:
                     "DELETE FROM place WHERE epoch = ? AND trie = ? AND label = ?",
                     [(epoch, trie, label) for label in labels],
                 )
+                self._add_altered(altered)
             empty_wal(self.connection)
+
+    def _add_altered(self, altered: Sequence[Altered]) -> None:
+        self.connection.executemany("INSERT INTO altered (epoch, was, left) VALUES (?, ?, ?)", altered)
 
     def _check_format(self) -> None:
         with translated("index"):

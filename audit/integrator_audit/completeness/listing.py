@@ -16,10 +16,18 @@ from struct import Struct
 from typing import Final, Protocol, Self, TypeVar
 
 from integrator_audit.completeness.days import period_of
-from integrator_audit.completeness.epoch import ShardRange
-from integrator_audit.completeness.index import IndexStore, Shape, Trie
+from integrator_audit.completeness.epoch import EpochLeaf, ShardRange
+from integrator_audit.completeness.index import Altered, IndexReading, IndexStore, Shape, Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, SIGNATURE_SIZE, label_of, label_secret, labels_of
-from integrator_audit.completeness.pages import PLACE_SIZE, TrieWriter, fresh_elsewhere, fresh_leaves
+from integrator_audit.completeness.pages import (
+    PLACE_SIZE,
+    TrieWriter,
+    fresh_elsewhere,
+    fresh_leaves,
+    leaves_of,
+    places_of,
+    unpack,
+)
 from integrator_audit.completeness.recipients import RecipientSecrets
 from integrator_audit.completeness.sorting import Sorter
 from integrator_audit.completeness.trie import LABEL_SIZE, SALT_SIZE
@@ -145,6 +153,30 @@ def list_recipients(index: IndexStore, epoch: int, *, ranges: Sequence[Range], s
         listed = index.places(epoch, Trie.RECIPIENTS, label)
         writer.add([fresh_elsewhere(label, os.urandom(SALT_SIZE), listed, count)])
     return Listing(Trie.RECIPIENTS, writer.finish().hash, writer.shape, sum(counts.values()))
+
+
+def altered_lists(index: IndexReading, days: Sequence[EpochLeaf], ranges: Sequence[Range]) -> list[Altered]:
+    """Return the lists of persons in these days that still have entries beside others that were erased since.
+
+    `ranges` are the shards from the first of these days to the last. Only days with erased entries are gone through.
+    """
+    erased: set[tuple[int, int]] = set()
+    for log, item in ranges:
+        if log is not None:
+            erased.update((item.shard, number) for number, _ in log.erasures(item.start, item.end))
+    found: list[Altered] = []
+    for day in days:
+        covered = {item.shard: range(item.start, item.end) for item in day.shards}
+        if not any(number in covered.get(shard, ()) for shard, number in erased):
+            continue
+        for leaf in leaves_of(index, day.epoch, Trie.PERSONS):
+            was = [place for piece in places_of(index, day.epoch, Trie.PERSONS, leaf) for place in unpack(piece)]
+            if not erased.isdisjoint(was):
+                left = [place for place in was if place not in erased]
+                found.append(
+                    Altered(day.epoch, *(b"".join(_PLACE(*place) for place in places) for places in (was, left)))
+                )
+    return found
 
 
 class _Pieces:

@@ -19,7 +19,8 @@ from hashlib import sha256
 from struct import Struct
 from typing import Final, NamedTuple
 
-from integrator_audit.completeness.index import IndexReading, IndexStore, Page, Shape, Trie
+from integrator_audit.completeness.days import last_day, period_of
+from integrator_audit.completeness.index import Altered, IndexReading, IndexStore, Page, Shape, Trie
 from integrator_audit.completeness.trie import (
     HASH_SIZE,
     LABEL_SIZE,
@@ -263,22 +264,26 @@ def erase_leaves(index: IndexStore, epoch: int, trie: Trie, labels: Iterable[byt
     for label in labels:
         by_page.setdefault(int.from_bytes(label[:4], "big") >> MAX_BITS - shape.bits, set()).add(label)
     pages: list[Page] = []
-    gone: list[bytes] = []
+    erased: list[bytes] = []
+    altered: list[Altered] = []
+    running = trie is Trie.PERSONS and index.shape(last_day(period_of(epoch)), Trie.PERIOD) is None
     for number, wanted in sorted(by_page.items()):
         data = index.page(epoch, trie, 0, number)
         records: list[bytes] = []
-        found = len(gone)
+        before = len(erased)
         for leaf in read_page(data or b""):
             if leaf.label in wanted and leaf.ground is None:
-                gone.append(leaf.label)
+                erased.append(leaf.label)
+                if running:
+                    altered.append(Altered(epoch, b"".join(places_of(index, epoch, trie, leaf)), b""))
                 records.append(erased_record(leaf.label, leaf.content, ground))
             else:
                 records.append(record_of(leaf))
-        if len(gone) > found:
+        if len(erased) > before:
             pages.append(Page(0, number, b"".join(records)))
     if pages:
-        index.erase(epoch, trie, pages, labels=gone)
-    return len(gone)
+        index.erase(epoch, trie, pages, labels=erased, altered=altered)
+    return len(erased)
 
 
 def record_of(leaf: Stored) -> bytes:

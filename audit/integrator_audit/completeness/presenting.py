@@ -94,13 +94,15 @@ def history(
     return document
 
 
-def account(sealed: Sealed, first: int, last: int, *, secret: bytes) -> dict[str, object]:
+def account(sealed: Sealed, first: int, last: int, *, recipient: str, secret: bytes) -> dict[str, object]:
     """Return the account document of a recipient, whose 32-byte secret is given, for the days from `first` to `last`.
+
+    LIMIT: the document is made and read as a whole; a recipient of many entries asks day by day.
 
     Raises `Invalid` (`days`) when not all of these days are sealed.
     """
     answers = list(_answers(sealed, (first, last), lambda _: secret, halves=False, trie=Trie.RECIPIENTS))
-    return _document(ACCOUNT, sealed, (first, last), answers, letters="AD")
+    return _document(ACCOUNT, sealed, (first, last), answers, letters="AD") | {"recipient": recipient}
 
 
 def document_bytes(document: Mapping[str, object]) -> bytes:
@@ -176,7 +178,7 @@ def _open(sealed: Sealed, leaf: EpochLeaf, places: Iterable[tuple[int, int]], op
     notes: dict[int, bytes] = {}
     for shard, index in places:
         if shard not in notes:
-            notes[shard] = _note(sealed, leaf, shard)
+            notes[shard] = day_note(sealed, leaf, shard)
         reader = shards.get(shard)
         if reader is None:
             message = f"shard {shard} of the half-year of day {leaf.epoch} is not here to be opened"
@@ -190,7 +192,7 @@ def _open(sealed: Sealed, leaf: EpochLeaf, places: Iterable[tuple[int, int]], op
             opened.erased.append({"opening": opening, "ground": ground})
 
 
-def _note(sealed: Sealed, leaf: EpochLeaf, shard: int) -> bytes:
+def day_note(sealed: Sealed, leaf: EpochLeaf, shard: int) -> bytes:
     """Return the checkpoint with which a day ended in a shard."""
     cut = sealed.index.cut(leaf.epoch, shard)
     item = leaf.range_of(shard)

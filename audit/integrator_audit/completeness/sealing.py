@@ -3,17 +3,18 @@
 A sealing goes: the cut → label keys durable in the vault → pages of the tries durable in the index → the day's leaf
 durable there → the epoch log takes the leaf: the commit point.
 
-| crash or failure                       | on disk                            | recovery                             |
-|----------------------------------------|------------------------------------|--------------------------------------|
-| before the leaf is in the index        | pages of a day without a leaf      | the next sealing forgets and rebuilds |
-| before the epoch log has it            | the index is one day ahead         | the same                             |
-| the epoch log failed, not persisted    | the same                           | open the epoch log anew; the same    |
-| the epoch log failed, yet persisted    | both have the day                  | open the epoch log anew: it is sealed |
-| after                                  | both have the day                  | it is sealed                         |
+| crash or failure                       | on disk                         | recovery                                 |
+|----------------------------------------|---------------------------------|------------------------------------------|
+| before the leaf is in the index        | pages of a day without a leaf   | the next sealing forgets and rebuilds it |
+| before the epoch log has it            | the index is one day ahead      | the next sealing appends that leaf       |
+| the epoch log failed, not persisted    | the same                        | open both anew; the same                 |
+| the epoch log failed, yet persisted    | both have the day               | open both anew: it is sealed             |
+| after                                  | both have the day               | it is sealed                             |
 
 - A day takes what its logs had when it ended, whenever it is sealed: days that were missed are sealed one after the
   other, each with its own cut. A half-year's last day takes its closed logs to their ends.
-- A rebuilt day has other salts; nothing of the former attempt was shown to anybody.
+- A rebuilt day has other salts; nothing of the former attempt was shown to anybody. Once its leaf is in the index a day
+  is not rebuilt: some of its entries may have been erased since.
 - Memory does not grow with the day: what must be sorted goes through `integrator_audit.completeness.sorting`.
 """
 
@@ -34,9 +35,10 @@ from integrator_audit.completeness.epoch import (
     blank_leaf,
     check_sequence,
 )
-from integrator_audit.completeness.index import Cut, IndexStore, Trie
+from integrator_audit.completeness.index import Altered, Cut, IndexStore, Shape, Trie
 from integrator_audit.completeness.labels import LabelKey
-from integrator_audit.completeness.listing import LabelService, Listing, list_persons, list_recipients
+from integrator_audit.completeness.listing import LabelService, altered_lists, list_persons, list_recipients
+from integrator_audit.completeness.pages import PLACE_SIZE
 from integrator_audit.completeness.recipients import RecipientSecrets
 from integrator_audit.completeness.trie import EMPTY
 from integrator_audit.errors import Busy, Refused, Tampered, Unavailable
@@ -81,6 +83,16 @@ class _Cut:
     consumed: bytes
     institution: Head
     notes: tuple[Cut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A day whose pages are in the index, and what has to be kept beside its leaf."""
+
+    leaf: EpochLeaf
+    notes: tuple[Cut, ...]
+    shapes: Mapping[Trie, Shape]
+    altered: Sequence[Altered]
 
 
 class Sealer:
@@ -196,11 +208,16 @@ class Sealer:
             behind = (previous.sealed_at - now) / 1000
             message = f"the clock is {behind:.0f} seconds behind the sealing of day {epoch - 1}; set it right"
             raise Refused("epoch-clock-back", message)
-        leaf, cut, listings = self._build(epoch, previous, progress)
+        finished = self._index.leaf(epoch)
+        if finished is not None:
+            leaf = EpochLeaf.parse(finished)
+            check_sequence(previous, leaf, epoch)
+            self._append([finished], now)
+            return leaf
+        built = self._build(epoch, previous, progress)
+        leaf, data = built.leaf, built.leaf.encode()
         check_sequence(previous, leaf, epoch)
-        data = leaf.encode()
-        shapes = {listing.trie: listing.shape for listing in listings}
-        self._index.finish(epoch, data, shapes=shapes, cuts=cut.notes)
+        self._index.finish(epoch, data, shapes=built.shapes, cuts=built.notes, altered=built.altered)
         self._append([data], leaf.sealed_at)
         return leaf
 
@@ -217,7 +234,7 @@ class Sealer:
             )
             raise Unavailable("epoch-outcome-unknown", message)
 
-    def _build(self, epoch: int, previous: EpochLeaf, progress: Progress) -> tuple[EpochLeaf, _Cut, list[Listing]]:
+    def _build(self, epoch: int, previous: EpochLeaf, progress: Progress) -> _Built:
         period = period_of(epoch)
         logs = self._logs(period)
         label_key = self._label_key(period)
@@ -238,7 +255,7 @@ class Sealer:
                 f"{recipients.places}, and {unlisted} are unlisted. Run fsck on the shards"
             )
             raise Tampered("epoch-recounted", message)
-        listings = [persons, recipients]
+        listings, altered = [persons, recipients], list[Altered]()
         period_root = EMPTY
         if epoch == last_day(period):
             whole = [(log, ShardRange(item.shard, 0, item.end, item.root_at_end)) for log, item in day]
@@ -250,7 +267,16 @@ class Sealer:
                 secrets=self._secrets,
                 progress=progress,
             )
-            self._check_period(period, persons.places, closing.places)
+            days = [EpochLeaf.parse(data) for data in self._epochs.leaves(first_day(period), epoch)]
+            altered = altered_lists(self._index, days, whole)
+            on_days = persons.places + sum(leaf.listed for leaf in days)
+            lost = sum(len(one.was) - len(one.left) for one in (*altered, *self._index.altered(period))) // PLACE_SIZE
+            if closing.places != on_days - lost:
+                message = (
+                    f"the days of {period_name(period)} list {on_days} entries, of which {lost} were erased, and the "
+                    f"half-year lists {closing.places}. Run fsck on the shards"
+                )
+                raise Tampered("epoch-recounted", message)
             listings.append(closing)
             period_root = closing.root
         sealed_at = max(self._clock(), previous.sealed_at + 1)
@@ -269,7 +295,7 @@ class Sealer:
             recipients.root,
             period_root,
         )
-        return leaf, cut, listings
+        return _Built(leaf, cut.notes, {listing.trie: listing.shape for listing in listings}, altered)
 
     def _cut(self, epoch: int, logs: PeriodLogs, previous: EpochLeaf) -> _Cut:
         closing = epoch == last_day(period_of(epoch))
@@ -293,21 +319,6 @@ class Sealer:
                 notes.append(Cut(shard, identity.origin, head.size, head.note))
         institution = _head_at(logs.institution, epoch, closing=closing, name="the institution log")
         return _Cut(tuple(ranges), _consumed(consumed), institution, tuple(notes))
-
-    def _check_period(self, period: int, today: int, listed: int) -> None:
-        """Compare what a half-year lists with what its days list; less is right only when entries were erased since."""
-        days = self._epochs.leaves(first_day(period), self._epochs.size)
-        on_days = today + sum(EpochLeaf.parse(leaf).listed for leaf in days)
-        if listed == on_days:
-            return
-        logs = self._logs(period).shards.values()
-        erased = sum(1 for log in logs if log is not None for _ in log.erasures(0, 1 << 62))
-        if not on_days - erased <= listed <= on_days:
-            message = (
-                f"the days of {period_name(period)} list {on_days} entries, the half-year {listed}, and {erased} were "
-                "erased. Run fsck on the shards"
-            )
-            raise Tampered("epoch-recounted", message)
 
     def _label_key(self, period: int) -> bytes:
         spki = self._secrets.service.spki(period)

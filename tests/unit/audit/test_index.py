@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from integrator_audit import Refused, Tampered, Unavailable
-from integrator_audit.completeness.index import Cut, Page, Shape, Trie
+from integrator_audit.completeness.days import last_day
+from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.pages import (
     FILL,
@@ -132,14 +133,16 @@ def test_a_long_list_is_kept_in_pieces_and_hashed_as_a_whole(index: SqliteIndex)
     assert end.content == index_hash(salt, listed)
 
 
-@pytest.mark.parametrize("count", [1, 500])
-def test_an_erased_leaf_keeps_every_proof_and_loses_salt_and_list(
-    index: SqliteIndex, count: int, tmp_path: Path
+@pytest.mark.parametrize(("count", "closed"), [(1, True), (500, True), (500, False)])
+def test_an_erased_leaf_keeps_every_proof_and_loses_its_list(
+    index: SqliteIndex, count: int, closed: bool, tmp_path: Path
 ) -> None:
     known = labels(count)
     root = build(index, [label + places(at, 3) for at, label in enumerate(known)])
     before = {leaf.label: leaf for leaf in leaves_of(index, 7, Trie.PERSONS)}
     victim = known[count // 2]
+    if closed:
+        index.finish(last_day(0), b"last", shapes={Trie.PERIOD: Shape(0, 0)}, cuts=[])
     assert erase_leaves(index, 7, Trie.PERSONS, [victim, labels(1, seed=9)[0]], ground="order") == 1
     assert erase_leaves(index, 7, Trie.PERSONS, [victim], ground="retention") == 0
     found = find(index, 7, Trie.PERSONS, victim)
@@ -151,7 +154,9 @@ def test_an_erased_leaf_keeps_every_proof_and_loses_salt_and_list(
     on_disk = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert salt not in on_disk
     assert salt[:12] not in on_disk
-    assert listed not in on_disk
+    # Before its half-year closes, the bare places of a list are kept, under no label.
+    assert (listed not in on_disk) == closed
+    assert list(index.altered(0)) == ([] if closed else [Altered(7, listed, b"")])
     others = [leaf for leaf in leaves_of(index, 7, Trie.PERSONS) if leaf.label != victim]
     assert others == [leaf for label, leaf in before.items() if label != victim]
 

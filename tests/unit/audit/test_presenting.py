@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections import Counter
@@ -19,6 +20,7 @@ from integrator_audit.completeness.labels import DAY, PERIOD, label_of
 from integrator_audit.completeness.pages import erase_leaves
 from integrator_audit.completeness.presenting import Sealed, account, document_bytes, history
 from integrator_audit.store import Erasure
+from tests.unit.audit.schema_check import breaches, schema
 from tests.unit.audit.sealing_samples import FIRST, HOST, Installation, entry, key, number_text, secret, signature
 
 
@@ -129,6 +131,21 @@ def test_an_erased_list_and_an_erased_entry_are_shown_as_such(place: Installatio
     assert {entry.place.number: entry.erased for entry in found.entries} == {gone: "order", left: None}
 
 
+def test_a_history_is_of_the_schema_that_the_library_ships(place: Installation) -> None:
+    sealer = place.begun()
+    gone, *_ = place.deliver(1, 1, 2)
+    place.at(1)
+    place.deliver(1)
+    place.at(3)
+    sealer.seal_due()
+    place.writer("s0").erase([Erasure(gone, "order")])
+    label = label_of(secret(period_of(FIRST), 1), DAY, FIRST + 1)
+    erase_leaves(place.index, FIRST + 1, Trie.PERSONS, [label], ground="order")
+    rules = schema("history.v1")
+    for person in (1, 2, 3):
+        assert not list(breaches(json.loads(shown(place, person)), rules, rules))
+
+
 def test_an_account_answers_each_day_with_parts_a_and_d(place: Installation) -> None:
     sealer = place.begun()
     place.deliver(1, 2)
@@ -136,10 +153,12 @@ def test_an_account_answers_each_day_with_parts_a_and_d(place: Installation) -> 
     place.deliver(4, recipient="groeifonds")
     place.at(1)
     sealer.seal_due()
-    document = account(sealed(place), FIRST, FIRST, secret=place.recipients.secret("svb"))
+    document = account(sealed(place), FIRST, FIRST, recipient="svb", secret=place.recipients.secret("svb"))
     entries = document["entries"]
     assert isinstance(entries, list)
     assert len(entries) == 3
+    rules = schema("account.v1")
+    assert not list(breaches(document, rules, rules))
     assert {tuple(sorted(set(one) & set("ADSP"))) for one in entries} == {("A", "D")}
     assert not any("S" in one for one in entries)
 

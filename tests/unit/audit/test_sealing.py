@@ -376,9 +376,11 @@ def test_a_crash_at_the_commit_point_is_rebuilt_or_final(
         sealer.seal(FIRST)
     assert caught.value.code == "epoch-outcome-unknown"
     monkeypatch.undo()
+    finished = place.index.leaf(FIRST)
     reopened = place.sealer()
     assert list(reopened.due()) == ([] if persisted else [FIRST])
     _holds_after_reopening(place)
+    assert place.leaves()[FIRST].encode() == finished, "a day that was finished was rebuilt"
 
 
 def test_a_crash_while_the_epoch_log_begins_begins_again(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:

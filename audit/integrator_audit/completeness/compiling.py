@@ -1,0 +1,169 @@
+"""Compiles the dossier of some days for the checking cosigner: all rows of all tries, all that is unlisted, opened.
+
+- The form is that of `integrator_audit.completeness.dossier`. Lines are made one after the other: memory does not
+  grow with the day. A whole trie links the entries of one label, so a dossier goes to the cosigner and nobody else.
+- Release entries stand among millions of others and only part D says which they are: their bodies are opened to look,
+  unless the caller knows.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from integrator_audit.bodies import Erased, open_body
+from integrator_audit.completeness.days import last_day
+from integrator_audit.completeness.epoch import EpochLeaf
+from integrator_audit.completeness.index import Trie
+from integrator_audit.completeness.pages import PLACE_SIZE, Stored, leaves_of, places_of, unpack
+from integrator_audit.completeness.presenting import Sealed, day_note
+from integrator_audit.completeness.sealing import PeriodLogs
+from integrator_audit.completeness.unlisted import RELEASE_MEMBER
+from integrator_audit.encoding import to_base64
+from integrator_audit.errors import Invalid, Unavailable
+from integrator_audit.keystore import KeyStore
+from integrator_audit.parts import SALT_SIZE
+
+SCHEMA: Final = "dienstenintegrator/dossier/v1"
+PLACES_IN_LINE: Final = 16_384
+"""Places of a list in one line: at most 450 KB of the 1 MiB that a line may have."""
+
+_NAMES: Final = {Trie.PERSONS: "persons", Trie.RECIPIENTS: "recipients", Trie.PERIOD: "period"}
+_RELEASES: Final = f'"{RELEASE_MEMBER}":'.encode()
+
+Places = Iterable[tuple[int, int]]
+Releases = Callable[[EpochLeaf], Places]
+
+
+def dossier_lines(
+    sealed: Sealed, first: int, last: int, *, logs: Callable[[int], PeriodLogs], releases: Releases
+) -> Iterator[bytes]:
+    """Yield the lines of the dossier for the days from `first` to `last`.
+
+    `releases` gives the (shard, index) of a day's release entries, ascending: `scan_releases` finds them. Raises
+    `Invalid` (`days`) when not all of these days are sealed, `Tampered` when the index or a shard is damaged.
+    """
+    if not 0 <= first <= last <= sealed.newest:
+        raise Invalid("days", f"days {first} to {last} are not all sealed; the newest sealed day is {sealed.newest}")
+    days = [leaf for leaf in map(sealed.leaf, range(first, last + 1)) if leaf.shards]
+    periods = sorted({leaf.period for leaf in days})
+    yield _line(
+        {
+            "schema": SCHEMA,
+            "epochs": {"origin": sealed.epochs.origin, "first": first, "last": last},
+            "shards": [
+                {"period": period, "shard": shard, "origin": reader.origin}
+                for period in periods
+                for shard, reader in sorted(sealed.shards(period).items())
+            ],
+            "institution": [
+                {"period": period, "origin": identity.origin}
+                for period in periods
+                if (log := logs(period).institution) is not None and (identity := log.identity()) is not None
+            ],
+        }
+    )
+    for leaf in days:
+        yield _line({"day": leaf.epoch})
+        tries = [Trie.PERSONS, Trie.RECIPIENTS]
+        for trie in [*tries, Trie.PERIOD] if leaf.epoch == last_day(leaf.period) else tries:
+            for stored in leaves_of(sealed.index, leaf.epoch, trie):
+                yield from _row(sealed, leaf.epoch, trie, stored)
+        if leaf.epoch == last_day(leaf.period):
+            for one in sealed.index.altered(leaf.period):
+                was, left = unpack(one.was), unpack(one.left)
+                yield _line({"altered": {"epoch": one.epoch, "was": was, "is": left}})
+        yield from _openings(sealed, leaf, "unlisted", _unlisted(leaf, logs(leaf.period)))
+        yield from _openings(sealed, leaf, "release", releases(leaf))
+
+
+def write_dossier(path: Path, lines: Iterable[bytes]) -> None:
+    """Write lines to a gzip file that appears whole or not at all, readable by its owner only.
+
+    Raises `Unavailable` (`dossier`) when it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as raw:
+            # Salts and hashes do not shrink; the rest does at the lowest level already.
+            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed:
+                for line in lines:
+                    packed.write(line)
+            raw.flush()
+            os.fsync(raw.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise Unavailable("dossier", f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def scan_releases(logs: Callable[[int], PeriodLogs], vault: KeyStore) -> Releases:
+    """Return what finds a day's release entries by opening part D of each listed entry of the day."""
+
+    def found(leaf: EpochLeaf) -> Iterator[tuple[int, int]]:
+        shards = logs(leaf.period).shards
+        for item in leaf.shards:
+            log = shards.get(item.shard)
+            identity = None if log is None else log.identity()
+            if log is None or identity is None:
+                continue
+            for row in log.entries(item.start, item.end):
+                if not row.listed:
+                    continue
+                with suppress(Erased):
+                    said = open_body(row, vault, origin=identity.origin, period=leaf.period)["D"][SALT_SIZE:]
+                    if _RELEASES in said and RELEASE_MEMBER in json.loads(said):
+                        yield item.shard, row.number
+
+    return found
+
+
+def _row(sealed: Sealed, epoch: int, trie: Trie, stored: Stored) -> Iterator[bytes]:
+    """Yield a row, its list in as many lines as it takes."""
+    row: dict[str, object] = {"trie": _NAMES[trie], "label": to_base64(stored.label)}
+    if stored.salt is None:
+        yield _line(row | {"hL": to_base64(stored.content), "ground": stored.ground})
+        return
+    # Twice over the list: how long it is stands before it, and it may be as long as the day.
+    count = sum(len(piece) for piece in places_of(sealed.index, epoch, trie, stored)) // PLACE_SIZE
+    row |= {"salt": to_base64(stored.salt), "m": count}
+    for places in _split(places_of(sealed.index, epoch, trie, stored)):
+        yield _line(row | {"list": places})
+        row = {}
+
+
+def _split(pieces: Iterable[bytes]) -> Iterator[Sequence[tuple[int, int]]]:
+    for piece in pieces:
+        places = unpack(piece)
+        for start in range(0, len(places), PLACES_IN_LINE):
+            yield places[start : start + PLACES_IN_LINE]
+
+
+def _unlisted(leaf: EpochLeaf, logs: PeriodLogs) -> Iterator[tuple[int, int]]:
+    for item in leaf.shards:
+        log = logs.shards.get(item.shard)
+        if log is not None:
+            yield from ((item.shard, index) for index in log.unlisted_between(item.start, item.end))
+
+
+def _openings(sealed: Sealed, leaf: EpochLeaf, kind: str, places: Places) -> Iterator[bytes]:
+    """Yield the openings of entries; one whose body was erased since cannot be opened, and is missing."""
+    shards = sealed.shards(leaf.period)
+    notes: dict[int, bytes] = {}
+    for shard, index in places:
+        if shard not in notes:
+            notes[shard] = day_note(sealed, leaf, shard)
+        with suppress(Erased):
+            yield _line({kind: shards[shard].opening(index, "ADSP", note=notes[shard])})
+
+
+def _line(members: Mapping[str, object]) -> bytes:
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
