@@ -11,11 +11,15 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.frontier import Frontier, TileRow
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at, prefix, right_edge_names
+
+_BEFORE: Final = ".size-before"
+"""The file that says which size was published before the one that is."""
 
 TileSource = Callable[[int, int], TileRow | None]
 
@@ -23,7 +27,8 @@ TileSource = Callable[[int, int], TileRow | None]
 def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: TileSource) -> None:
     """Bring `directory` up to `size`: new full tiles once, the partial ones of this size, then the checkpoint `note`.
 
-    Partial tiles go when their full tile is there; a client then takes them out of it.
+    Partial tiles go when their full tile was there for one export already: who fetched the checkpoint before this one
+    still finds what it implies, also a client that does not look for the full tile instead.
 
     Raises `Tampered` when the directory holds a later or another history, `Refused` when it holds another log,
     `Unavailable` when a file cannot be written.
@@ -41,13 +46,34 @@ def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: 
             if not target.exists():
                 _write(target, row.data if row.width == name.width else prefix(name, row.data))
         _write(directory / "checkpoint", note)
-        # SPEC tlog-tiles: "MAY delete any partial tile once the corresponding full tile is […] available". Without that
-        # an export each second would fill a disk. Partial tiles left by a crash just here do no harm.
-        for name in names:
-            if name == name.full:
-                shutil.rmtree(directory / f"{name.path}.p", ignore_errors=True)
+        if published is not None and published.size < size:
+            _remove_partial(directory, before=_size_before(directory), full=published.size)
+            _write(directory / _BEFORE, f"{published.size}\n".encode())
     except OSError as error:
         raise Unavailable("export", f"a file of the export cannot be read or written: {error.strerror}") from error
+
+
+def _remove_partial(directory: Path, *, before: int, full: int) -> None:
+    """Remove the partial tiles of the log of size `before` that were full at size `full`.
+
+    SPEC tlog-tiles: "MAY delete any partial tile once the corresponding full tile is […] available". Without that an
+    export each second would fill a disk. Partial tiles left by a crash do no harm.
+    """
+    for level in range(ENTRIES, 64):
+        index = hashes_at(level, before) // TILE_WIDTH
+        if hashes_at(level, full) == 0:
+            break
+        if hashes_at(level, full) // TILE_WIDTH > index:
+            shutil.rmtree(directory / f"{TileName(level, index).path}.p", ignore_errors=True)
+
+
+def _size_before(directory: Path) -> int:
+    """Return the size that was published before the last one, 0 when nobody knows."""
+    try:
+        text = (directory / _BEFORE).read_text(encoding="ascii").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return 0
+    return int(text) if text.isdigit() and len(text) < 20 else 0
 
 
 def _published(directory: Path, keys: LogKeys) -> Checkpoint | None:
