@@ -38,6 +38,8 @@ def read_head(text: bytes) -> TreeHead:
     if len(lines) < 4 or lines.pop() or not all(lines):
         raise Invalid("checkpoint", "a checkpoint has at least three lines, each with something in it")
     # SPEC tlog-checkpoint: "The origin MUST be non-empty"
+    # SPEC tlog-checkpoint: "clients MUST NOT assume that the origin is following this format or that the URL
+    # corresponds to a reachable endpoint."
     # SPEC tlog-checkpoint: "the ASCII decimal representation of the number of leaves in the tree, with no leading
     # zeroes (unless the tree is empty, in which case the tree size is `0`)."
     size = to_decimal(lines[1], what="the checkpoint's size")
@@ -119,6 +121,7 @@ def open_checkpoint(note: bytes, keys: LogKeys) -> Checkpoint:
     Raises `Invalid` for a malformed note, `Tampered` when the signature is wrong or the checkpoint is another log's.
     """
     # The size that is read before the signature is checked only says which keys to try.
+    # SPEC tlog-checkpoint: "According to the note specification, clients MUST ignore unknown signatures."
     checkpoint = Checkpoint.parse(verify_note(note, keys.for_size(read_unverified(note).size)))
     if checkpoint.origin != keys.name:
         raise Tampered("checkpoint-origin", f"the checkpoint is of {checkpoint.origin}, the key of {keys.name}")

@@ -56,8 +56,11 @@ def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: 
 def _remove_partial(directory: Path, *, before: int, full: int) -> None:
     """Remove the partial tiles of the log of size `before` that were full at size `full`.
 
-    SPEC tlog-tiles: "MAY delete any partial tile once the corresponding full tile is […] available". Without that an
-    export each second would fill a disk. Partial tiles left by a crash do no harm.
+    SPEC tlog-tiles: "MAY delete any partial tile once the corresponding full tile is either available, or has been
+    removed by the pruning criteria below." Without that an export each second would fill a disk. Partial tiles left by
+    a crash do no harm. Nothing else is ever removed:
+
+    SPEC tlog-tiles: "Without a policy for when pruning is permitted, logs MUST NOT be pruned."
     """
     for level in range(ENTRIES, 64):
         index = hashes_at(level, before) // TILE_WIDTH

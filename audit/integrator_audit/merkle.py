@@ -83,6 +83,8 @@ class RightEdge:
         self.size += len(nodes)
         levels: list[list[bytes]] = []
         height = 0
+        # SPEC tlog-tiles: "A partial tile contains between 1 and 255 hashes, and MUST NOT be hashed into a tile at the
+        # level above." Only pairs go up, so a level gets a hash for 256 below it.
         while nodes:
             if height % TILE_HEIGHT == 0:
                 levels.append(nodes)

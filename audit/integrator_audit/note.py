@@ -224,6 +224,8 @@ def verify_note(data: bytes, verifiers: Iterable[Verifier]) -> bytes:
     # SPEC signed-note: "If no signature from a known key verifies successfully, clients MUST reject the note."
     if not verified:
         raise Tampered("note-signature", "the note carries no signature of a key that is trusted here")
+    # SPEC signed-note: "The text MUST be ignored unless the note is signed by a trusted key and the signature has been
+    # verified."
     return note.unverified_text
 
 

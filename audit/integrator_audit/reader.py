@@ -30,6 +30,8 @@ from integrator_audit.store import EntryRow, Ground, Head, Identity, Reading, Se
 from integrator_audit.stores import open_reading
 from integrator_audit.tiles import TileName, is_implied, prefix, subtree_reader
 
+# SPEC tlog-tiles: "The Signed Tree Head MUST be served as a [checkpoint][] at <prefix>/checkpoint with `Content-Type:
+# text/plain; charset=utf-8`."
 # SPEC tlog-tiles: "This endpoint is mutable, so its headers SHOULD prevent caching beyond a few seconds."
 CHECKPOINT_TYPE: Final = "text/plain; charset=utf-8"
 CHECKPOINT_CACHE: Final = "no-cache"
@@ -223,6 +225,8 @@ class LedgerReader:
             if shown is None or not is_implied(name, shown[0]):
                 return None
             row = self._store.tile(name.level, name.index)
+        # SPEC tlog-tiles: "Logs MUST serve partial tiles corresponding to tree sizes for which a checkpoint was
+        # produced"
         if row is None or row.width < name.width:
             raise Tampered("tile-missing", f"{name.path} of {self.origin} is missing from the file; run fsck")
         content = row.data if row.width == name.width else prefix(name, row.data)

@@ -20,7 +20,10 @@ MAX_EXTRA_LINE = 64 * 1024 - 1
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One entry's proof under one checkpoint; `extra` is opaque, not authenticated, and empty when there is none."""
+    """One entry's proof under one checkpoint; `extra` is opaque, and empty when there is none.
+
+    SPEC tlog-proof: "MUST NOT implicitly trust the extra data, as it is not authenticated."
+    """
 
     index: int
     hashes: tuple[bytes, ...]

@@ -120,6 +120,8 @@ def remembered(state: State | None, keys: LogKeys) -> Checkpoint | None:
 def _check_files(
     source: Source, checkpoint: Checkpoint, previous: Checkpoint | None, *, findings: Findings, progress: Progress
 ) -> None:
+    # SPEC tlog-tiles: "Clients MUST NOT fetch arbitrary partial tiles without verifying a checkpoint with a size that
+    # requires their existence"
     check = TileCheck(checkpoint.size, lambda name: fetch_tile(source, name), findings)
     old_size = None if previous is None else previous.size
     old_root = check.edge.root() if old_size == 0 else None
@@ -150,8 +152,8 @@ def _check_files(
 def fetch_tile(source: Source, name: TileName) -> bytes | None:
     """Fetch a tile or bundle; where a partial one is gone, take it out of the full one.
 
-    SPEC tlog-tiles: "MAY delete any partial tile once the corresponding full tile is […] available"; so "Clients […]
-    MAY fetch the full tile in parallel as a fallback in case the partial tile is not available anymore."
+    SPEC tlog-tiles: "MAY fetch the full tile in parallel as a fallback in case the partial tile is not available
+    anymore."
     """
     data = source.fetch(name.path)
     if data is None and name != name.full:

@@ -125,7 +125,11 @@ def check_start(
 
 
 def check_extends(head: tuple[int, bytes], tile: TileReader, earlier: tuple[int, bytes], where: str) -> None:
-    """Check that the log `head` has `earlier` (size, root) as its beginning; raise `Tampered` when it has not."""
+    """Check that the log `head` has `earlier` (size, root) as its beginning; raise `Tampered` when it has not.
+
+    SPEC tlog-checkpoint: "A log MUST not sign any checkpoint which is inconsistent with any checkpoint it previously
+    signed."
+    """
     size, root = earlier
     if size > head[0]:
         message = (

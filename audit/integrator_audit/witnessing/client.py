@@ -64,6 +64,8 @@ def ask(asked: Asked, prove: Prove, *, key: CosignerKey, exchange: Exchange, now
     old_size = asked.old_size
     note = own_signatures(asked.note)
     for _ in range(MAX_CONFLICTS):
+        # SPEC tlog-witness: "The consistency proof lines MUST encode a Merkle Consistency Proof from the old size to
+        # the checkpoint size"
         # SPEC tlog-witness: "The proof MUST be empty if the old size is zero."
         proof = () if old_size in (0, asked.size) else tuple(prove(old_size))
         answer = exchange(AddCheckpoint(old_size, proof, note).body)

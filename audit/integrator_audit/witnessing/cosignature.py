@@ -44,7 +44,10 @@ class CosignerKey:
     def key_id(self) -> bytes:
         """Return the key's four-byte identifier.
 
-        SPEC tlog-cosignature: "SHA-256(<name> || "\\n" || 0x04 || 32-byte Ed25519 cosigner public key)[:4]"
+        SPEC tlog-cosignature: "The key ID for Ed25519 cosignatures MUST be computed as SHA-256(<name> || "\\n" || 0x04
+        || 32-byte Ed25519 cosigner public key)[:4]"
+        SPEC tlog-cosignature: "The key ID for ML-DSA-44 cosignatures MUST be computed as SHA-256(<name> || "\\n" ||
+        0x06 || 1312-byte ML-DSA-44 cosigner public key)[:4]"
         """
         return key_id(self.name, self.type, self.public_key)
 
@@ -182,6 +185,8 @@ def signed_message(text: bytes, time: int) -> bytes:
     # SPEC tlog-cosignature: "The signed message MUST be two newline (U+000A) terminated lines (one header line and one
     # timestamp line) followed by the whole note body of the cosigned checkpoint (including the final newline, but not
     # including any signature lines)."
+    # SPEC tlog-cosignature: "Extension lines MAY be included in the checkpoint by the log, and if present MUST be
+    # included in the cosigned message."
     read_head(text)
     # SPEC tlog-cosignature: "The header line MUST be the fixed string `cosignature/v1`, and provides domain
     # separation."

@@ -224,6 +224,8 @@ class LogSigners:
             in_force = set(self.policy.for_size(size))
         except Tampered as error:
             raise Refused("ledger-closed", error.message) from error
+        # SPEC tlog-tiles: "If the log is public, or is interacting in any way with the public witness network, the
+        # checkpoint MUST carry at least one Ed25519 signature by the log."
         chosen = tuple(signer for signer in self.signers if signer.verifier in in_force)
         if not chosen:
             message = f"none of the secret keys that were given signs {self.name} at size {size}; give the new one too"

@@ -201,7 +201,6 @@ class _Parser:
         if unfinished:
             self._line = len(lines) + 1
             raise self._error("it does not end in a newline")
-        # SPEC tlog-policy: "A policy file must include exactly one quorum line."
         if self._quorum is None:
             raise Invalid("policy", f"the policy has no quorum line; without witnesses it says 'quorum {NONE}'")
         return Policy(tuple(self._logs), tuple(self._witnesses), tuple(self._groups), self._quorum)
@@ -221,9 +220,11 @@ class _Parser:
                 self._define(name)
                 self._unique("witness", witness_key.public_key)
                 self._witnesses.append(PolicyWitness(name, witness_key, "".join(url)))
+            # SPEC tlog-policy: "At least one member must be listed (i.e., n >= 1)."
             case ["group", name, threshold, *members] if members:
                 self._add_group(name, threshold, members)
             case ["quorum", name]:
+                # SPEC tlog-policy: "A policy file must include exactly one quorum line."
                 if self._quorum is not None:
                     raise self._error("there is a quorum line already")
                 if name != NONE:
@@ -269,6 +270,8 @@ class _Parser:
             raise self._error(f"no line before it defines a witness or group {_shown(name)}")
 
     def _unique(self, kind: str, public_key: bytes) -> None:
+        # SPEC tlog-policy: "Duplicate witnesses, i.e., multiple witness lines with the same public key, are not
+        # allowed."
         # SPEC tlog-policy: "Two vkeys are considered *duplicate* if they wrap the same underlying public key, even if
         # they differ by key name and key id."
         if public_key in self._public_keys[kind]:

@@ -159,6 +159,8 @@ class Witness:
         # SPEC tlog-witness: "The signatures MUST be [cosignatures][] from the witness key(s) on the checkpoint."
         signature = self._cosigner.cosign(text, int(self._clock()))
         note = self._verified(request.note) + signature.line
+        # SPEC tlog-witness: "If all the checks above pass, the witness MUST update its record of the latest cosigned
+        # checkpoint and respond with a "200 Success" HTTP status code."
         # SPEC tlog-witness: "The witness MUST persist the new checkpoint before responding."
         statement = "INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?)"
         self._connection.execute(statement, (head.origin, head.size, head.root, note))

@@ -12,6 +12,7 @@ import pytest
 from integrator_audit import LedgerReader, Refused, Signer, Tampered, Unavailable
 from integrator_audit.sources import DirectorySource, HttpSource, open_source
 from integrator_audit.state import State
+from integrator_audit.tiles import TileName, is_implied
 from integrator_audit.verify import Verification, verify_log
 from tests.unit.audit.audit_samples import ORIGIN, Place, entry, fill, flip, signer
 
@@ -132,6 +133,23 @@ def test_a_partial_tile_may_be_gone_once_the_full_one_is_there(place: Place, tmp
     assert not (tmp_path / "site/tile/0/000.p").exists()
     (tmp_path / "site/checkpoint").write_bytes(note)
     assert verify(tmp_path / "site").holds
+
+
+def test_only_what_the_signed_checkpoint_implies_is_fetched(site: Path) -> None:
+    class Watching(DirectorySource):
+        def fetch(self, path: str) -> bytes | None:
+            asked.append(path)
+            return super().fetch(path)
+
+    asked: list[str] = []
+    assert verify_log(Watching(site), VERIFIER).holds
+    assert asked[0] == "checkpoint"
+    assert len(asked) > 9
+    assert all(is_implied(TileName.parse(path), 785) for path in asked[1:])
+    asked.clear()
+    with pytest.raises(Tampered):
+        verify_log(Watching(site), Signer.generate(ORIGIN).verifier)
+    assert asked == ["checkpoint"], "nothing is fetched for a checkpoint that nobody trusted signed"
 
 
 def test_another_key_a_changed_or_a_malformed_checkpoint_is_not_believed(site: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from integrator_audit import Invalid, Signer, Tampered
-from integrator_audit.checkpoint import Checkpoint, open_checkpoint, read_unverified
+from integrator_audit.checkpoint import Checkpoint, open_checkpoint, read_head, read_unverified
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.receipt import Receipt
 
@@ -61,6 +61,15 @@ def test_a_checkpoint_of_another_origin_under_a_trusted_key_is_refused() -> None
 def test_every_other_form_of_a_checkpoint_is_invalid(text: bytes) -> None:
     with pytest.raises(Invalid):
         Checkpoint.parse(text)
+
+
+def test_the_checkpoints_of_other_logs_are_read_in_every_form_that_the_specification_allows() -> None:
+    other = TEXT.replace(NAME.encode(), b"go.sum database tree +1") + b"extension\nlines\n"
+    head = read_head(other)
+    assert (head.origin, head.size, head.extensions) == ("go.sum database tree +1", 20852163, ("extension", "lines"))
+    for malformed in (other[:-1], other + b"\n", other.replace(b"go.sum database tree +1", b""), b"\xff" + other):
+        with pytest.raises(Invalid):
+            read_head(malformed)
 
 
 NOTE = Checkpoint.parse(TEXT).sign(Signer.generate(NAME))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import Invalid, Tampered, Unavailable
+from integrator_audit import Invalid, Signer, Tampered, Unavailable
 from integrator_audit.note import Note, join_note
 from integrator_audit.witnessing.addcheckpoint import AddCheckpoint, Answer, own_signatures
 from integrator_audit.witnessing.client import Asked, HttpExchange, ask
@@ -215,3 +215,15 @@ def test_a_witness_that_nobody_answers_for_is_unavailable() -> None:
     for url in ("ftp://witness.example", "file:///etc/passwd", ""):
         with pytest.raises(Invalid):
             HttpExchange(url)
+
+
+def test_a_request_that_no_witness_takes_is_not_sent(log: SampleLog, exchanges: Exchanges) -> None:
+    head = log.grow(9)
+    long = Signer("x" * 11_000, bytes(32))
+    for old, proof, note in ((5, (bytes(32),) * 64, head.note), (0, (), long.sign(b"text\n"))):
+        with pytest.raises(Invalid):
+            _ = AddCheckpoint(old, proof, note).body
+    question = Asked(head.note, 9, 5, 9)
+    with pytest.raises(Invalid):
+        ask(question, lambda _: [bytes(32)] * 64, key=COSIGNERS[0].key, exchange=exchanges["w0"], now=lambda: NOW)
+    assert exchanges["w0"].bodies == []
