@@ -14,7 +14,9 @@ from integrator_audit.rawrows import RawRows
 from integrator_audit.sqlite import SqliteStore
 from integrator_audit.sqliteraw import SqliteRows
 from integrator_audit.sqlitereading import SqliteReading
+from integrator_audit.sqlitevault import SqliteVaultTables
 from integrator_audit.store import Reading, Store
+from integrator_audit.vaulttables import VaultTables
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 
@@ -73,6 +75,17 @@ def open_rows(place: Path | str, *, origin: str | None = None) -> RawRows:
     except ModuleNotFoundError as error:
         raise _without(error) from None
     return PostgresRows.open(str(place), origin=origin)
+
+
+def open_vault_tables(place: Path | str, *, writing: bool = True) -> VaultTables:
+    """Open the tables of the vault at `place`, for writing made where they are absent; else raise `Unavailable`."""
+    if not is_url(place):
+        return SqliteVaultTables.open(Path(place)) if writing else SqliteVaultTables.read_only(Path(place))
+    try:
+        from integrator_audit.postgresql.vault import PostgresVaultTables  # noqa: PLC0415  the driver is an extra
+    except ModuleNotFoundError as error:
+        raise _without(error) from None
+    return PostgresVaultTables.open(str(place), writing=writing)
 
 
 def is_url(place: Path | str) -> bool:

@@ -1,24 +1,22 @@
-"""The vault is the key store of one machine: an SQLite file of its own.
+"""The vault is a key store with tables of its own: an SQLite file, or a schema of PostgreSQL.
 
 - It is committed *before* the entries that use its keys: a crash between the two leaves a key without an entry, never
   an entry without a key.
-- What is destroyed is overwritten (`secure_delete`) and leaves the write-ahead log at once; backups die with the
-  generation under which they were wrapped.
+- What is destroyed leaves the store's own files as far as they can bring that about; backups die with the generation
+  under which they were wrapped.
 - Several processes may write: each reads the newest generation in the transaction in which it wraps.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
 from integrator_audit.errors import Refused
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.generationkeys import GenerationKeys, SingleKey
@@ -39,51 +37,55 @@ from integrator_audit.keystore import (
     label_name,
     person_name,
 )
-from integrator_audit.vaulttables import FORMAT, SCHEMA, TABLES, Key, outdated, rewrap_some
+from integrator_audit.stores import open_vault_tables
+from integrator_audit.vaulttables import TABLES, Key, Present, VaultTables, outdated, rewrap_some
 
 MAX_CACHED: Final = 65_536
 _MARKS: Final = 500
 
 
 class Vault:
-    """A `KeyStore` in one file. Safe to share between threads and between the ledgers of one process."""
+    """A `KeyStore` in one store. Safe to share between threads and between the ledgers of one process."""
 
-    def __init__(self, connection: sqlite3.Connection, keys: GenerationKeys | bytes) -> None:
+    def __init__(self, tables: VaultTables, keys: GenerationKeys | bytes) -> None:
         """Use `open` or `read_only` instead."""
         self._wrapping = Wrapping(SingleKey(keys) if isinstance(keys, bytes) else keys)
-        self._connection = connection
+        self._tables = tables
         self._lock = threading.Lock()
         # Owned by the lock. Holds only what is committed, and is dropped when anybody destroyed a key.
         self._people: dict[PersonClass, PersonKey] = {}
         self._destructions = 0
 
     @classmethod
-    def open(cls, path: Path | str, keys: GenerationKeys | bytes) -> Vault:
-        """Open the vault at `path`, or create it. `keys` are those of its generations, or the one key of the first.
+    def open(cls, place: Path | str, keys: GenerationKeys | bytes) -> Vault:
+        """Open the vault at `place` (the path of a file, or a `postgresql://` URL), or create it.
 
-        Raises `Refused` (`vault-other-key`) when the vault was made with another generation key.
+        `keys` are those of its generations, or the one key of the first. Raises `Refused` (`vault-other-key`) when the
+        vault was made with another generation key.
         """
-        with translated("vault"):
-            connection = connect(Path(path))
-            connection.execute("PRAGMA secure_delete=ON")
-        vault = cls(connection, keys)
-        with translated("vault"):
-            vault._create_if_absent()
-        vault._check_key()
+        vault = cls(open_vault_tables(place), keys)
+        try:
+            vault._begin_if_new()
+            vault._check_key()
+        except BaseException:
+            vault.close()
+            raise
         return vault
 
     @classmethod
-    def read_only(cls, path: Path | str, keys: GenerationKeys | bytes) -> Vault:
+    def read_only(cls, place: Path | str, keys: GenerationKeys | bytes) -> Vault:
         """Open the vault of another process for reading; raise as `open` does, and `Unavailable` when it is absent."""
-        with translated("vault"):
-            connection = connect(Path(path), mode="ro")
-        vault = cls(connection, keys)
-        vault._check_key()
+        vault = cls(open_vault_tables(place, writing=False), keys)
+        try:
+            vault._check_key()
+        except BaseException:
+            vault.close()
+            raise
         return vault
 
     def close(self) -> None:
-        """Close the file. No other method may follow."""
-        self._connection.close()
+        """Release the store. No other method may follow."""
+        self._tables.close()
 
     def people(
         self, wanted: Iterable[PersonClass], identities: Mapping[bytes, bytes] = NO_IDENTITIES
@@ -106,7 +108,7 @@ class Vault:
         """Return the opaque identity of those of these persons for whom one is kept with a key of this period."""
         found: dict[bytes, bytes] = {}
         wanted = sorted(set(pseudonyms))
-        with self._lock, translated("vault"):
+        with self._lock:
             for key_class in classes_of(period):
                 for (pseudonym, _), (_, content) in self._contents([(one, key_class) for one in wanted]).items():
                     if len(content) > KEY_SIZE:
@@ -116,9 +118,9 @@ class Vault:
     def person(self, pseudonym: bytes, key_class: int, version: int = KEY_VERSION) -> AESGCM | None:
         """Return a person's key, or None when it was never made or is destroyed."""
         query = "SELECT generation, wrapped FROM person WHERE class = ? AND pseudonym = ? AND version = ?"
-        with self._lock, translated("vault"):
-            row = self._connection.execute(query, (key_class, pseudonym, version)).fetchone()
-        return self._unwrapped(row, PERSON, person_name(pseudonym, key_class, version))
+        with self._lock:
+            rows = self._tables.rows(query, (key_class, pseudonym, version))
+        return self._unwrapped(rows, PERSON, person_name(pseudonym, key_class, version))
 
     def entry_keys(self, count: int) -> list[EntryKey]:
         """Make `count` keys for entries. When this returns, all are durable."""
@@ -128,29 +130,29 @@ class Vault:
             (random[:KEY_ID_SIZE], random[KEY_ID_SIZE:-NONCE_SIZE], random[-NONCE_SIZE:])
             for random in _draws(count, KEY_ID_SIZE + KEY_SIZE + NONCE_SIZE)
         ]
-        with self._lock, translated("vault"), transaction(self._connection):
+        with self._lock, self._tables.transaction():
             generation = self._generation()
             rows = [
                 (key_id, generation, self._wrapping.wrap(generation, ENTRY, key_id, key, nonce=nonce))
                 for key_id, key, nonce in made
             ]
-            self._connection.executemany("INSERT INTO entry_key VALUES (?, ?, ?)", rows)
+            self._tables.insert("entry_key", rows, present="refuse")
         return [EntryKey(key_id, AESGCM(key)) for key_id, key, _ in made]
 
     def entry_key(self, key_id: bytes) -> AESGCM | None:
         """Return an entry's key, or None when it is destroyed."""
-        with self._lock, translated("vault"):
+        with self._lock:
             query = "SELECT generation, wrapped FROM entry_key WHERE id = ?"
-            row = self._connection.execute(query, (key_id,)).fetchone()
-        return self._unwrapped(row, ENTRY, key_id)
+            rows = self._tables.rows(query, (key_id,))
+        return self._unwrapped(rows, ENTRY, key_id)
 
     def labels(self, pseudonyms: Iterable[bytes], period: int) -> dict[bytes, bytes]:
         """Return the kept label key (y) of those of these persons for whom there is one in this period."""
         found: dict[bytes, bytes] = {}
         query = "SELECT pseudonym, generation, wrapped FROM label WHERE period = ? AND pseudonym IN ({})"
-        with self._lock, translated("vault"):
+        with self._lock:
             for chunk in _chunks(sorted(set(pseudonyms))):
-                rows = self._connection.execute(query.format(_marks(chunk)), (period, *chunk))
+                rows = self._tables.rows(query.format(_marks(chunk)), (period, *chunk))
                 for pseudonym, generation, wrapped in rows:
                     name = label_name(pseudonym, period)
                     found[pseudonym] = self._wrapping.unwrap(generation, LABEL, name, wrapped)
@@ -159,7 +161,7 @@ class Vault:
     def keep_labels(self, labels: Mapping[bytes, bytes], period: int) -> None:
         """Keep label keys by pseudonym; what is kept already stays. When this returns, all are durable."""
         nonces = _draws(len(labels), NONCE_SIZE)
-        with self._lock, translated("vault"), transaction(self._connection):
+        with self._lock, self._tables.transaction():
             generation = self._generation()
             rows = [
                 (
@@ -170,7 +172,7 @@ class Vault:
                 )
                 for (pseudonym, label), nonce in zip(sorted(labels.items()), nonces, strict=True)
             ]
-            self._connection.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?)", rows)
+            self._tables.insert("label", rows, present="keep")
 
     def destroy(
         self,
@@ -180,37 +182,37 @@ class Vault:
         labels: Iterable[tuple[bytes, int]] = (),
     ) -> None:
         """Destroy keys in all versions, at once; labels by (pseudonym, period). What is not there is passed over."""
-        executemany = self._connection.executemany
-        with self._lock, translated("vault"):
-            with transaction(self._connection):
-                executemany("DELETE FROM person WHERE pseudonym = ? AND class = ?", list(people))
-                executemany("DELETE FROM entry_key WHERE id = ?", [(key_id,) for key_id in entries])
-                executemany("DELETE FROM label WHERE pseudonym = ? AND period = ?", list(labels))
+        many = self._tables.many
+        with self._lock:
+            with self._tables.transaction():
+                many("DELETE FROM person WHERE pseudonym = ? AND class = ?", list(people))
+                many("DELETE FROM entry_key WHERE id = ?", [(key_id,) for key_id in entries])
+                many("DELETE FROM label WHERE pseudonym = ? AND period = ?", list(labels))
                 self._count_destruction()
-            empty_wal(self._connection)
+            self._tables.cleanse()
 
     def renew(self, one: PersonClass) -> PersonKey:
         """Make a newer version of a person's key, durable when this returns; older ones still open what they sealed."""
-        with self._lock, translated("vault"), transaction(self._connection):
+        with self._lock, self._tables.transaction():
             version, content = self._contents([one]).get(one, (0, b""))
             renewed = {one: (version + 1, os.urandom(KEY_SIZE) + content[KEY_SIZE:])}
-            self._write("INSERT INTO person VALUES (?, ?, ?, ?, ?)", renewed)
+            self._write(renewed, present="refuse")
             self._count_destruction()
             return _keys(renewed)[one]
 
     def destroy_older(self, one: PersonClass, version: int) -> None:
         """Destroy the versions of a person's key before `version`."""
         statement = "DELETE FROM person WHERE pseudonym = ? AND class = ? AND version < ?"
-        with self._lock, translated("vault"):
-            with transaction(self._connection):
-                self._connection.execute(statement, (*one, version))
+        with self._lock:
+            with self._tables.transaction():
+                self._tables.run(statement, (*one, version))
                 self._count_destruction()
-            empty_wal(self._connection)
+            self._tables.cleanse()
 
     def destructions(self) -> int:
         """Return how often keys were destroyed or renewed, by anybody."""
-        with self._lock, translated("vault"):
-            return int(self._connection.execute("SELECT count FROM destruction").fetchone()[0])
+        with self._lock:
+            return self._counted()
 
     def destroy_class(self, key_class: int) -> int:
         """Destroy the keys of everybody in a class; return how many there were."""
@@ -227,21 +229,21 @@ class Vault:
         cannot be made.
         """
         keys = self._wrapping.keys
-        with self._lock, translated("vault"):
-            current, unfinished = self._generation(), outdated(self._connection)
+        with self._lock:
+            current, unfinished = self._generation(), outdated(self._tables)
         # A key that the vault does not name was made just before a crash; it serves as well.
         generation = current if unfinished else keys.newest() if keys.newest() > current else keys.make()
         probe = self._wrapping.probe(generation, nonce=os.urandom(NONCE_SIZE))
-        with self._lock, translated("vault"):
-            with transaction(self._connection):
-                self._connection.execute("INSERT OR IGNORE INTO generation VALUES (?, ?)", (generation, probe))
-            total = outdated(self._connection)
+        with self._lock:
+            with self._tables.transaction():
+                self._tables.insert("generation", [(generation, probe)], present="keep")
+            total = outdated(self._tables)
         done = 0
         for table in TABLES:
             start: Key | None = ()
             while start is not None:
-                with self._lock, translated("vault"), transaction(self._connection):
-                    start, moved = rewrap_some(self._connection, self._wrapping, table, start)
+                with self._lock, self._tables.transaction():
+                    start, moved = rewrap_some(self._tables, self._wrapping, table, start)
                 done += moved
                 progress(min(done, total), total)
         return generation
@@ -251,14 +253,14 @@ class Vault:
 
         Raises `Refused` (`vault-generation-used`) while something is still wrapped by one of them.
         """
-        with self._lock, translated("vault"):
-            with transaction(self._connection):
-                if outdated(self._connection):
+        with self._lock:
+            with self._tables.transaction():
+                if outdated(self._tables):
                     message = "something is still wrapped by an older generation; rewrap first"
                     raise Refused("vault-generation-used", message)
                 newest = self._generation()
-                self._connection.execute("DELETE FROM generation WHERE number < ?", (newest,))
-            empty_wal(self._connection)
+                self._tables.run("DELETE FROM generation WHERE number < ?", (newest,))
+            self._tables.cleanse()
         retired = [number for number in range(1, newest) if self._wrapping.keys.key(number) is not None]
         for number in retired:
             self._wrapping.keys.destroy(number)
@@ -268,41 +270,39 @@ class Vault:
     def _load_or_make(
         self, missing: Sequence[PersonClass], identities: Mapping[bytes, bytes]
     ) -> dict[PersonClass, PersonKey]:
-        with translated("vault"):
-            contents = self._contents(missing)
-            new = [one for one in missing if one not in contents]
-            if new:
-                keys = _draws(len(new), KEY_SIZE)
-                with transaction(self._connection):
-                    made = {
-                        one: (KEY_VERSION, key + identities.get(one[0], b""))
-                        for one, key in zip(new, keys, strict=True)
-                    }
-                    # Another ledger may share the file: the first to commit makes the key, so read after writing.
-                    self._write("INSERT OR IGNORE INTO person VALUES (?, ?, ?, ?, ?)", made)
-                    contents.update(self._contents(new))
+        contents = self._contents(missing)
+        new = [one for one in missing if one not in contents]
+        if new:
+            keys = _draws(len(new), KEY_SIZE)
+            with self._tables.transaction():
+                made = {
+                    one: (KEY_VERSION, key + identities.get(one[0], b"")) for one, key in zip(new, keys, strict=True)
+                }
+                # Another ledger may share the vault: the first to commit makes the key, so read after writing.
+                self._write(made, present="keep")
+                contents.update(self._contents(new))
         return self._remember(contents)
 
     def _identify(
         self, unnamed: Sequence[PersonClass], identities: Mapping[bytes, bytes]
     ) -> dict[PersonClass, PersonKey]:
         """Keep the identities of persons whose keys were made without."""
-        with translated("vault"), transaction(self._connection):
+        with self._tables.transaction():
             contents = {
                 one: (version, content if len(content) > KEY_SIZE else content + identities[one[0]])
                 for one, (version, content) in self._contents(unnamed).items()
             }
-            self._write("INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?, ?)", contents)
+            self._write(contents, present="replace")
         return self._remember(contents)
 
-    def _write(self, statement: str, contents: Mapping[PersonClass, tuple[int, bytes]]) -> None:
+    def _write(self, contents: Mapping[PersonClass, tuple[int, bytes]], *, present: Present) -> None:
         generation, nonces = self._generation(), _draws(len(contents), NONCE_SIZE)
         rows: list[tuple[int, bytes, int, int, bytes]] = []
         for (one, (version, content)), nonce in zip(contents.items(), nonces, strict=True):
             name = person_name(*one, version)
             wrapped = self._wrapping.wrap(generation, PERSON, name, content, nonce=nonce)
             rows.append((one[1], one[0], version, generation, wrapped))
-        self._connection.executemany(statement, rows)
+        self._tables.insert("person", rows, present=present)
 
     def _contents(self, wanted: Sequence[PersonClass]) -> dict[PersonClass, tuple[int, bytes]]:
         """Return the newest version of each key that is there: key ‖ identity, where one is kept."""
@@ -316,7 +316,7 @@ class Vault:
         )
         for wanted_class, pseudonyms in by_class.items():
             for chunk in _chunks(pseudonyms):
-                rows = self._connection.execute(query.format(_marks(chunk)), (wanted_class, *chunk)).fetchall()
+                rows = self._tables.rows(query.format(_marks(chunk)), (wanted_class, *chunk))
                 for pseudonym, version, generation, wrapped in rows:
                     name = person_name(pseudonym, wanted_class, version)
                     content = self._wrapping.unwrap(generation, PERSON, name, wrapped)
@@ -330,49 +330,48 @@ class Vault:
         self._people.update(found)
         return found
 
-    def _unwrapped(self, row: tuple[int, bytes] | None, kind: bytes, name: bytes) -> AESGCM | None:
-        return None if row is None else AESGCM(self._wrapping.unwrap(row[0], kind, name, row[1])[:KEY_SIZE])
+    def _unwrapped(self, rows: Sequence[Sequence[Any]], kind: bytes, name: bytes) -> AESGCM | None:
+        if not rows:
+            return None
+        generation, wrapped = rows[0]
+        return AESGCM(self._wrapping.unwrap(generation, kind, name, wrapped)[:KEY_SIZE])
 
     def _destroy_all(self, statement: str, number: int) -> int:
-        with self._lock, translated("vault"):
-            with transaction(self._connection):
-                count = self._connection.execute(statement, (number,)).rowcount
+        with self._lock:
+            with self._tables.transaction():
+                count = self._tables.run(statement, (number,))
                 self._count_destruction()
-            empty_wal(self._connection)
+            self._tables.cleanse()
         return count
 
     def _count_destruction(self) -> None:
         """Make every process drop what it remembers, and refuse what it is just sealing; in the same transaction."""
-        self._connection.execute("UPDATE destruction SET count = count + 1")
+        self._tables.run("UPDATE destruction SET count = count + 1")
 
     def _forget_destroyed(self) -> None:
-        with translated("vault"):
-            (count,) = self._connection.execute("SELECT count FROM destruction").fetchone()
+        count = self._counted()
         if count != self._destructions:
             self._people.clear()
             self._destructions = count
 
-    def _generation(self) -> int:
-        return int(self._connection.execute("SELECT max(number) FROM generation").fetchone()[0])
+    def _counted(self) -> int:
+        ((count,),) = self._tables.rows("SELECT count FROM destruction")
+        return int(count)
 
-    def _create_if_absent(self) -> None:
-        with transaction(self._connection):
-            if is_new(self._connection):
-                for statement in SCHEMA.split(";"):
-                    self._connection.execute(statement)
+    def _generation(self) -> int:
+        ((newest,),) = self._tables.rows("SELECT max(number) FROM generation")
+        return int(newest)
+
+    def _begin_if_new(self) -> None:
+        with self._tables.transaction():
+            used = ("generation", *(table.name for table in TABLES))
+            if not any(self._tables.rows(f"SELECT 1 FROM {name} LIMIT 1") for name in used):  # noqa: S608  constants
                 newest = self._wrapping.keys.newest()
                 probe = self._wrapping.probe(newest, nonce=os.urandom(NONCE_SIZE))
-                self._connection.execute("INSERT INTO generation VALUES (?, ?)", (newest, probe))
-                self._connection.execute("INSERT INTO destruction VALUES (0)")
-                self._connection.execute(f"PRAGMA user_version={FORMAT}")
+                self._tables.insert("generation", [(newest, probe)], present="keep")
 
     def _check_key(self) -> None:
-        with translated("vault"):
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version != FORMAT:
-                message = f"the file is a vault of format {version} or none; this version reads format {FORMAT}"
-                raise Refused("vault-format", message)
-            rows = self._connection.execute("SELECT number, probe FROM generation").fetchall()
+        rows = self._tables.rows("SELECT number, probe FROM generation")
         for number, probe in rows:
             self._wrapping.check_probe(number, probe)
         if not rows:

@@ -1,28 +1,57 @@
-"""The vault's tables, and how what they hold is brought to the newest generation."""
+"""The port of a vault's tables, and how what they hold is brought to the newest generation.
+
+- All stores have the same tables. They are asked in SQL that every store understands; `?` marks a parameter.
+- A transaction shuts out every other writer of the vault: who wraps and who makes a generation never meet.
+"""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from integrator_audit.keystore import ENTRY, LABEL, NONCE_SIZE, PERSON, Wrapping, label_name, person_name
 
-FORMAT: Final = 2
-SCHEMA: Final = """
-CREATE TABLE generation (number INTEGER PRIMARY KEY, probe BLOB NOT NULL);
-CREATE TABLE destruction (count INTEGER NOT NULL);
-CREATE TABLE person (class INTEGER NOT NULL, pseudonym BLOB NOT NULL, version INTEGER NOT NULL,
-  generation INTEGER NOT NULL, wrapped BLOB NOT NULL, PRIMARY KEY (class, pseudonym, version)) WITHOUT ROWID;
-CREATE TABLE entry_key (id BLOB PRIMARY KEY, generation INTEGER NOT NULL, wrapped BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE label (period INTEGER NOT NULL, pseudonym BLOB NOT NULL, generation INTEGER NOT NULL,
-  wrapped BLOB NOT NULL, PRIMARY KEY (period, pseudonym)) WITHOUT ROWID
-"""
+Name = Literal["generation", "person", "entry_key", "label"]
+Present = Literal["refuse", "keep", "replace"]
+"""What becomes of an insertion whose key is there already: `Tampered` (`vault-repeated`), or the one or other row."""
 _AT_ONCE: Final = 2_000
 
 Key = tuple[Any, ...]
 """The key of a row, as its columns; () before the first."""
+
+
+class VaultTables(Protocol):
+    """The tables of one vault. Errors are the ledger's, with codes that begin with `vault-`. One thread at a time."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit what is written until its end, durable when it returns; on an exception undo it."""
+        ...
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        ...
+
+    def run(self, statement: str, parameters: Sequence[object] = ()) -> int:
+        """Run a statement and return how many rows it changed."""
+        ...
+
+    def many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each row of parameters."""
+        ...
+
+    def insert(self, table: Name, rows: Sequence[Sequence[object]], *, present: Present) -> None:
+        """Insert rows."""
+        ...
+
+    def cleanse(self) -> None:
+        """Take what was deleted or replaced out of the store's own files, as far as it can bring that about."""
+        ...
+
+    def close(self) -> None:
+        """Release the store."""
+        ...
 
 
 class Table(NamedTuple):
@@ -46,23 +75,23 @@ TABLES: Final = (
 )
 
 
-def outdated(connection: sqlite3.Connection) -> int:
+def outdated(tables: VaultTables) -> int:
     """Return how many rows are wrapped by an older generation than the newest."""
     newest = "(SELECT max(number) FROM generation)"
     queries = [f"SELECT count(*) FROM {table.name} WHERE generation < {newest}" for table in TABLES]  # noqa: S608  constants
-    return sum(connection.execute(query).fetchone()[0] for query in queries)
+    return sum(tables.rows(query)[0][0] for query in queries)
 
 
-def rewrap_some(connection: sqlite3.Connection, wrapping: Wrapping, table: Table, start: Key) -> tuple[Key | None, int]:
+def rewrap_some(tables: VaultTables, wrapping: Wrapping, table: Table, start: Key) -> tuple[Key | None, int]:
     """Rewrap the next rows after the key `start`, in the running transaction.
 
     Returns the key to go on from, None at the end, and how many rows were moved.
     """
-    (generation,) = connection.execute("SELECT max(number) FROM generation").fetchone()
+    ((generation,),) = tables.rows("SELECT max(number) FROM generation")
     columns, marks = ", ".join(table.columns), ", ".join("?" * len(table.columns))
     after = f"WHERE ({columns}) > ({marks})" if start else ""
     query = f"SELECT {columns}, generation, wrapped FROM {table.name} {after} ORDER BY {columns} LIMIT ?"  # noqa: S608  constants
-    rows = connection.execute(query, (*start, _AT_ONCE)).fetchall()
+    rows = tables.rows(query, (*start, _AT_ONCE))
     moved: list[Sequence[object]] = []
     for *key, former, wrapped in rows:
         if former < generation:
@@ -70,7 +99,7 @@ def rewrap_some(connection: sqlite3.Connection, wrapping: Wrapping, table: Table
             content = wrapping.unwrap(former, table.kind, name, wrapped)
             fresh = wrapping.wrap(generation, table.kind, name, content, nonce=os.urandom(NONCE_SIZE))
             moved.append((generation, fresh, *key))
-    connection.executemany(
+    tables.many(
         f"UPDATE {table.name} SET generation = ?, wrapped = ? WHERE ({columns}) = ({marks})",  # noqa: S608  constants
         moved,
     )

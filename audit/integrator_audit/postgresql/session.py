@@ -1,7 +1,7 @@
 """One connection to one schema: how it is made and checked, its transactions, snapshots and streams.
 
-- A writing session is made once. When it is lost it stays lost, because its lease went with it; who owns it opens anew.
-- A reading session connects again by itself, outside of a snapshot.
+- A session that holds a lease is made once. When it is lost it stays lost; who owns it opens anew.
+- Any other connects again by itself, outside of a transaction.
 - Statements name tables without their schema: the session's search path is that schema and nothing else.
 - Not safe to share between threads; its owners hold a lock.
 """
@@ -47,8 +47,10 @@ _DURABLE: Final = {"synchronous_commit": ("on", "remote_apply"), "fsync": ("on",
 class Session:
     """A connection whose errors are ours. Rows come as tuples, bytes as `bytes`."""
 
-    def __init__(self, address: Address, schema: str, *, what: str, writing: bool) -> None:
+    def __init__(self, address: Address, schema: str, *, what: str, writing: bool, lasting: bool = True) -> None:
         """Connect, and check the server; `what` (ledger, vault) names the store for people.
+
+        `lasting` says of a writing session that no other can take its place, because something goes with it.
 
         Raises `Refused` (`…-login`, `…-server` for a server that is too old, `…-not-durable` for a writing session on
         a server that would lose commits), `Unavailable` (`…-store`, `…-no-database`).
@@ -58,6 +60,7 @@ class Session:
         self._address = address
         self._what = what
         self._writing = writing
+        self._again = not (writing and lasting)
         self._names = itertools.count()
         self.connection = self._connect()
 
@@ -181,7 +184,7 @@ class Session:
                 yield from cursor.execute(query, parameters)
 
     def _usable(self) -> psycopg.Connection[Row]:
-        if self.connection.closed and not self._writing:
+        if self.connection.closed and self._again:
             self.connection = self._connect()
         return self.connection
 

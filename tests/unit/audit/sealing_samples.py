@@ -145,7 +145,7 @@ class Installation:
     def vault(self) -> Vault:
         if self._vault is None:
             self._vault = Vault.open(self.directory / "persons.sqlite", GENERATION_KEY)
-            self._vault._connection.execute("PRAGMA synchronous=OFF")
+            self._vault._tables.connection.execute("PRAGMA synchronous=OFF")
         return self._vault
 
     def origin(self, name: str, period: int) -> str:

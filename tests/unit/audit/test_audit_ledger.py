@@ -27,6 +27,7 @@ from integrator_audit import (
 from integrator_audit.fsck import fsck
 from integrator_audit.keystore import key_class
 from integrator_audit.merkle import EMPTY_ROOT
+from integrator_audit.sqlitevault import SqliteVaultTables
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, institution_entry, signer
 
 SOURCE = ("integrator.disclosures", 0)
@@ -128,11 +129,11 @@ def test_a_directory_that_does_not_exist_is_one_clear_message(tmp_path: Path, pl
 def test_a_vault_that_fails_leaves_the_ledger_at_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = place.vault()
     ledger = Ledger.open(place.ledger_file, origin=ORIGIN, signer=signer(), vault=vault)
-    real = vault._connection
-    vault._connection = sqlite3.connect(":memory:")
+    real = vault._tables
+    vault._tables = SqliteVaultTables(sqlite3.connect(":memory:"))
     with pytest.raises(Tampered, match="vault"):
         ledger.append([entry(1)])
-    vault._connection = real
+    vault._tables = real
     assert ledger.append([entry(1)]).size == 1
 
 

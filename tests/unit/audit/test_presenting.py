@@ -215,7 +215,7 @@ def _ledger_with_an_unlisted_entry(
     statements, steps = Counter[str](), Counter[str]()
     connections: list[sqlite3.Connection] = [
         place.index.connection,
-        place.vault._connection,
+        place.vault._tables.connection,
         days.epochs._store.connection,  # type: ignore[attr-defined]
         *(reader._store.connection for reader in shards.values()),  # type: ignore[attr-defined]
     ]

@@ -1,0 +1,102 @@
+"""The tables of a vault in an SQLite file of its own.
+
+- Write-ahead log, `synchronous=FULL`: when a transaction has ended, it has reached the disk.
+- What is deleted is overwritten (`secure_delete`) and leaves the write-ahead log with `cleanse`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
+from integrator_audit.errors import Refused
+from integrator_audit.vaulttables import Name, Present
+
+FORMAT: Final = 2
+SCHEMA: Final = """
+CREATE TABLE generation (number INTEGER PRIMARY KEY, probe BLOB NOT NULL);
+CREATE TABLE destruction (count INTEGER NOT NULL);
+CREATE TABLE person (class INTEGER NOT NULL, pseudonym BLOB NOT NULL, version INTEGER NOT NULL,
+  generation INTEGER NOT NULL, wrapped BLOB NOT NULL, PRIMARY KEY (class, pseudonym, version)) WITHOUT ROWID;
+CREATE TABLE entry_key (id BLOB PRIMARY KEY, generation INTEGER NOT NULL, wrapped BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE label (period INTEGER NOT NULL, pseudonym BLOB NOT NULL, generation INTEGER NOT NULL,
+  wrapped BLOB NOT NULL, PRIMARY KEY (period, pseudonym)) WITHOUT ROWID
+"""
+_INSERT: Final = {"refuse": "INSERT INTO", "keep": "INSERT OR IGNORE INTO", "replace": "INSERT OR REPLACE INTO"}
+
+
+class SqliteVaultTables:
+    """The `VaultTables` of one file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use `open` or `read_only` instead."""
+        self.connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteVaultTables:
+        """Open the file, or create it with empty tables. Raises `Refused` (`vault-format`)."""
+        with translated("vault"):
+            connection = connect(path)
+            connection.execute("PRAGMA secure_delete=ON")
+            with transaction(connection):
+                if is_new(connection):
+                    for statement in SCHEMA.split(";"):
+                        connection.execute(statement)
+                    connection.execute("INSERT INTO destruction VALUES (0)")
+                    connection.execute(f"PRAGMA user_version={FORMAT}")
+        return cls._checked(connection)
+
+    @classmethod
+    def read_only(cls, path: Path) -> SqliteVaultTables:
+        """Open another process's file for reading; raise as `open` does, and `Unavailable` when it is absent."""
+        with translated("vault"):
+            connection = connect(path, mode="ro")
+        return cls._checked(connection)
+
+    @classmethod
+    def _checked(cls, connection: sqlite3.Connection) -> SqliteVaultTables:
+        with translated("vault"):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != FORMAT:
+            message = f"the file is a vault of format {version} or none; this version reads format {FORMAT}"
+            raise Refused("vault-format", message)
+        return cls(connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """Commit what is written until its end; on an exception undo it."""
+        with translated("vault"), transaction(self.connection):
+            yield
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with translated("vault"):
+            return self.connection.execute(query, parameters).fetchall()
+
+    def run(self, statement: str, parameters: Sequence[object] = ()) -> int:
+        """Run a statement and return how many rows it changed."""
+        with translated("vault"):
+            return self.connection.execute(statement, parameters).rowcount
+
+    def many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each row of parameters."""
+        with translated("vault"):
+            self.connection.executemany(statement, rows)
+
+    def insert(self, table: Name, rows: Sequence[Sequence[object]], *, present: Present) -> None:
+        """Insert rows."""
+        if rows:
+            self.many(f"{_INSERT[present]} {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+
+    def cleanse(self) -> None:
+        """Empty the write-ahead log; what was deleted is overwritten already."""
+        with translated("vault"):
+            empty_wal(self.connection)
