@@ -84,7 +84,7 @@ TIERS = (
         (_tool("ruff", "check", "."), _tool("ruff", "format", "--check", "."), _tool("lint-imports"), _tool("pyright")),
         2,
     ),
-    Tier("unit", (_pytest("tests/unit"),), 1.5),
+    Tier("unit", (_pytest("-n", "2", "--dist", "loadfile", "tests/unit"),), 1.5),
     Tier("shared", (_pytest("tests/shared"),), 2, _without_shared),
     Tier("kafka", (_pytest("tests/kafka"),), 8),
     Tier("fault-ledger", (_pytest("tests/fault_ledger"),), 5, _without_strace),
