@@ -1,11 +1,16 @@
 """Where a verifier gets a log's files from: a URL or a directory.
 
-Nothing that comes from here is believed: sizes are capped, and what is fetched is compared with hashes.
+Nothing that comes from here is believed, and what is fetched is compared with hashes.
+
+- Of a file at most one byte more is read than its name allows: the check of its length then says that it is wrong. A
+  directory may be a stranger's as well: nothing but regular files is read from it.
+- Answers end: single packets and the whole of an answer have their time.
 """
 
 from __future__ import annotations
 
 import http.client
+import stat
 import time
 import urllib.error
 import urllib.request
@@ -14,9 +19,14 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from integrator_audit.errors import Busy, Invalid, Unavailable
+from integrator_audit.merkle import HASH_SIZE
+from integrator_audit.note import MAX_NOTE
+from integrator_audit.patience import open_within
+from integrator_audit.tiles import ENTRIES, MAX_ENTRY, TileName
 
-MAX_RESOURCE: Final = 256 * (2 + 0xFFFF)
 TIMEOUT_SECONDS: Final = 15.0
+ANSWER_SECONDS: Final = 120.0
+"""For the whole of an answer: the largest bundle, of 16 MiB, over a slow line."""
 ATTEMPTS: Final = 3
 _ABSENT: Final = (404, 410)
 
@@ -37,8 +47,12 @@ class DirectorySource:
 
     def fetch(self, path: str) -> bytes | None:
         """Return a file, or None when there is none."""
+        place = self._directory / path
         try:
-            return (self._directory / path).read_bytes()
+            if not stat.S_ISREG(place.stat().st_mode):
+                raise Unavailable("source-unreadable", f"{path} is not a regular file")
+            with place.open("rb") as file:
+                return file.read(largest(path) + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -76,7 +90,7 @@ class HttpSource:
             if error.code < 500 and error.code != 429:
                 raise Unavailable("source-unreachable", message) from error
             raise Busy("source-busy", message) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             raise Busy("source-busy", f"{self._prefix}/{path} could not be fetched: {reason}") from error
 
@@ -84,14 +98,27 @@ class HttpSource:
         # SPEC tlog-tiles: "Clients SHOULD include `gzip` and `identity` in their `Accept-Encoding` headers."
         headers = {"Accept-Encoding": "gzip, identity", "User-Agent": "integrator-audit"}
         request = urllib.request.Request(f"{self._prefix}/{path}", headers=headers)  # noqa: S310  scheme checked above
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
-            data: bytes = response.read(MAX_RESOURCE + 1)
-            encoding = response.headers.get("Content-Encoding", "identity")
-        if encoding == "gzip":
-            data = _gunzip(data, path)
-        if len(data) > MAX_RESOURCE:
-            raise Unavailable("source-too-large", f"{path} is larger than any file of a log")
-        return data
+        limit = largest(path)
+        with open_within(request, timeout=TIMEOUT_SECONDS, seconds=ANSWER_SECONDS, redirects=True) as response:
+            # What cannot be compressed grows a little.
+            data = response.read(limit + (limit >> 6) + 64)
+            encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        match encoding:
+            case "identity" | "":
+                return data
+            case "gzip" | "x-gzip":
+                return _gunzip(data, path, limit)
+            case _:
+                raise Unavailable("source-encoding", f"{path} comes in an encoding that was not asked for")
+
+
+def largest(path: str) -> int:
+    """Return how many bytes a file of a log has at most."""
+    try:
+        name = TileName.parse(path)
+    except Invalid:
+        return MAX_NOTE
+    return name.width * (2 + MAX_ENTRY if name.level == ENTRIES else HASH_SIZE)
 
 
 def open_source(location: str) -> Source:
@@ -104,9 +131,12 @@ def open_source(location: str) -> Source:
     return DirectorySource(directory)
 
 
-def _gunzip(data: bytes, path: str) -> bytes:
+def _gunzip(data: bytes, path: str, limit: int) -> bytes:
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        return decoder.decompress(data, MAX_RESOURCE + 1)
+        plain = decoder.decompress(data, limit + 1)
     except zlib.error as error:
         raise Unavailable("source-encoding", f"{path} says to be gzip and is not") from error
+    if len(plain) <= limit and not decoder.eof:
+        raise Unavailable("source-encoding", f"{path} comes in gzip that ends too early")
+    return plain

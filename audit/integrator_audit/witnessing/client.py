@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 import http.client
-import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.note import Note, join_note
+from integrator_audit.patience import open_within
 from integrator_audit.witnessing.addcheckpoint import (
     SIZE_TYPE,
     AddCheckpoint,
@@ -133,36 +133,19 @@ class HttpExchange:
             raise Invalid("witness-url", "a witness's URL starts with http:// or https://")
         self._url = f"{url.rstrip('/')}/add-checkpoint"
         self._timeout = timeout
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-            self._opener.add_handler(handler())
 
     def __call__(self, body: bytes) -> Answer:
-        """Send a request's body and return the answer, at most `MAX_ANSWER` bytes of it.
-
-        LIMIT: while the head of the answer is read, the time is measured anew with every packet; a witness that sends
-        it byte by byte holds the thread that asks it, and nobody else.
-        """
-        until = time.monotonic() + self._timeout
+        """Send a request's body and return the answer, at most `MAX_ANSWER` bytes of it, within the time given."""
         # SPEC tlog-witness: "The request MUST be an HTTP POST."
         headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "integrator-audit"}
         request = urllib.request.Request(self._url, body, headers, method="POST")  # noqa: S310  scheme checked above
         try:
-            with cast(http.client.HTTPResponse, self._opener.open(request, timeout=self._timeout)) as response:
-                content_type = response.headers.get("Content-Type", "")
-                return Answer(response.status, content_type, _read(response, until))
+            with open_within(request, timeout=self._timeout, seconds=self._timeout, redirects=False) as response:
+                content = response.read(MAX_ANSWER + 1)
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             raise Unavailable("witness-unreachable", f"{self._url} could not be asked: {reason}") from error
-
-
-def _read(response: http.client.HTTPResponse, until: float) -> bytes:
-    data = bytearray()
-    while len(data) <= MAX_ANSWER:
-        if time.monotonic() > until:
-            raise TimeoutError("the answer takes too long")
-        chunk = response.read1(4096)
-        if not chunk:
-            return bytes(data)
-        data += chunk
-    raise ValueError(f"the answer has more than {MAX_ANSWER} bytes")
+        if len(content) > MAX_ANSWER:
+            message = f"{self._url} could not be asked: the answer has more than {MAX_ANSWER} bytes"
+            raise Unavailable("witness-unreachable", message)
+        return Answer(response.status, response.headers.get("Content-Type", ""), content)
