@@ -123,5 +123,11 @@ def _tell_cosigned(checked: Sequence[CheckedDay], epochs: EpochLog, line: str, *
                 f"{days.date_of(item.epoch)}: {item.listed} listed, {item.padding} padding, {item.withheld} withheld, "
                 f"{item.released} released: every entry is accounted for."
             )
+            if item.short:
+                print("  Fewer are unlisted than agreed: the ledger stood still when that day ended, or does not pad.")
+            if item.erased:
+                print(
+                    f"  {item.erased} entries of the half-year were erased before it closed: compare with the orders."
+                )
         print(line, end="")
     raise typer.Exit(HOLDS)

@@ -4,10 +4,12 @@ For each day, in order, from the dossier that the operator hands over and the pu
 
 - each trie's root is the one in the day's leaf; each list is inside the day's ranges, ascending;
 - each entry is listed under persons exactly once, or it is unlisted and opened: padding that says nothing, or withheld
-  under an order of the supervisor that was in force; their number is U or a power of two above it;
+  under an order of the supervisor that was in force; their number is U or a power of two above it. Fewer are told and
+  are no lie: padding that a ledger owed when it stood still cannot be made up later;
 - each entry but padding is listed under recipients exactly once, and padding never;
 - each shard's root at the day's end is that of its public log, whose entries are all of type 0x01;
-- the lists of a half-year are the union of its days' lists, person by person;
+- the lists of a half-year are the union of its days' lists, person by person, less what was erased meanwhile: how many
+  entries that is, is told, and the supervisor knows the orders;
 - what is withheld is released, unchanged, by the end of the day after its order's last day.
 
 What it cannot see: whether an entry stands under its own person's label (that takes a sample, `attribution`), and what
@@ -68,6 +70,10 @@ class CheckedDay(NamedTuple):
     padding: int
     withheld: int
     released: int
+    short: bool = False
+    """Whether the day has fewer unlisted entries than U."""
+    erased: int = 0
+    """On a half-year's last day: entries that its days list and it does not, because they were erased meanwhile."""
 
 
 Logs = Mapping[str, Follower]
@@ -168,10 +174,11 @@ class _Day:
         if memory.period != leaf.period:
             memory.begin_period(leaf.period)
         self._root(PERSONS, self._person_rows(), leaf.persons_root)
-        listed = self._persons.count
+        listed, erased = self._persons.count, 0
         self._root(RECIPIENTS, self._recipient_rows(), leaf.recipients_root)
         if leaf.epoch == days.last_day(leaf.period):
             self._root(PERIOD, self._period_rows(), leaf.period_root)
+            erased = self._check_altered()
             if memory.period_sum:
                 message = f"the lists of {days.period_name(leaf.period)} are not the union of its days' lists"
                 raise Tampered("period-other", message)
@@ -182,12 +189,14 @@ class _Day:
         if overdue is not None:
             message = f"entry {overdue.number} of {overdue.origin} is withheld after the end of order {overdue.order}"
             raise Tampered("withheld-overdue", message)
-        return CheckedDay(leaf.epoch, listed, padding, withheld, released)
+        short = bool(leaf.covered) and padding + withheld < self._rules.unlisted
+        return CheckedDay(leaf.epoch, listed, padding, withheld, released, short, erased)
 
     def _check_logs(self, logs: Logs) -> None:
         """Compare the roots that the leaf names with those of the public logs."""
         leaf, header = self._leaf, self._dossier.header
-        named = [(self._origins.get(item.shard), item.end, item.root_at_end) for item in leaf.shards]
+        # A shard without entries may not be a log yet; its root was compared with that of nothing.
+        named = [(self._origins.get(item.shard), item.end, item.root_at_end) for item in leaf.shards if item.end]
         institution = header.institution.get(leaf.period)
         if institution is not None or leaf.inst_size:
             named.append((institution, leaf.inst_size, leaf.inst_root))
@@ -242,6 +251,20 @@ class _Day:
             for epoch, places in by_day.items():
                 self._memory.add(-self._digest(epoch, places))
             yield row.label, row.content
+
+    def _check_altered(self) -> int:
+        """Take lists as they were out of the half-year's sum, and as they are into it; return how many entries went."""
+        erased = 0
+        for epoch, was, left in self._dossier.altered():
+            rest = iter(was)
+            # In this order: each place that is left is found in what follows the one before.
+            if len(left) == len(was) or not all(place in rest for place in left):
+                raise Tampered("altered-wrong", f"a list of {days.date_of(epoch)} lost entries, and has others instead")
+            self._memory.add(-self._digest(epoch, was))
+            if left:
+                self._memory.add(self._digest(epoch, left))
+            erased += len(was) - len(left)
+        return erased
 
     def _check_whole(self, row: Row) -> None:
         """Refuse a row whose list was erased: what it listed cannot be accounted for."""
@@ -336,7 +359,7 @@ class _Day:
         if (listed, unlisted) != (leaf.listed, leaf.unlisted):
             message = f"{self._date} says {leaf.listed} listed and {leaf.unlisted} unlisted entries, and has others"
             raise Tampered("count-wrong", message)
-        if leaf.covered and not is_unlisted_count(unlisted, self._rules.unlisted):
+        if unlisted > self._rules.unlisted and not is_unlisted_count(unlisted, self._rules.unlisted):
             message = f"{self._date} has {unlisted} unlisted entries: neither {self._rules.unlisted} nor a power of two"
             raise Tampered("unlisted-count", message)
         if self._recipients.count != leaf.covered - padding:

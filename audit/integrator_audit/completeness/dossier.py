@@ -10,6 +10,8 @@ one person over a day, so it goes to nobody else.
     {"trie": "persons", "label", "salt", "m", "list": [[shard, index], …]}      all rows, ascending by label
     {"trie": "recipients", …}                                                   the same
     {"trie": "period", …}                                                       the same, on a half-year's last day
+    {"altered": {"epoch", "was": [[shard, index], …], "is": […]}}               on a half-year's last day: all lists of
+                                                                                its days that lost entries before it
     {"unlisted": opening of A, D, S and P}                                      all, ascending by shard and index
     {"release": opening of A, D, S and P}                                       each release entry of the day
 
@@ -28,7 +30,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Final, NamedTuple, cast
 
 from integrator_audit.completeness.fields import Fields
 from integrator_audit.completeness.trie import INDEX_PREFIX, LABEL_SIZE, SALT_SIZE, check_places, pack_places
@@ -53,6 +55,14 @@ class Header:
     last: int
     shards: Mapping[tuple[int, int], str]
     institution: Mapping[int, str]
+
+
+class AlteredList(NamedTuple):
+    """A list of persons of the day `epoch`: the places that it had, and those left when its half-year closed."""
+
+    epoch: int
+    was: list[tuple[int, int]]
+    left: list[tuple[int, int]]
 
 
 class Row:
@@ -134,6 +144,15 @@ class Dossier:
         while (fields := self._peek()) is not None and fields.has("trie") and fields.text("trie") == trie:
             self._take()
             yield Row(fields, self._pieces())
+
+    def altered(self) -> Iterator[AlteredList]:
+        """Yield the lists of the half-year's days from which entries were erased before it closed."""
+        while (fields := self._peek()) is not None and fields.has("altered"):
+            self._take()
+            inner = fields.object("altered")
+            yield AlteredList(inner.number("epoch"), inner.places("was"), inner.places("is"))
+            inner.end()
+            fields.end()
 
     def openings(self, kind: str) -> Iterator[Recomputed]:
         """Yield the openings of this day that stand under `unlisted` or `release`, recomputed and not believed."""
