@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from integrator_audit.cli.places import read_place
 from integrator_audit.errors import AuditError, Invalid, Tampered, Unavailable
 from integrator_audit.findings import Finding, Progress, no_progress
 from integrator_audit.generationkeys import FileGenerationKeys
@@ -66,8 +67,8 @@ def read_vkey(text: str) -> Verifier:
     return Verifier.from_text(given)
 
 
-def open_vault(vault: Path | None, generation_key: Path | None) -> Vault | None:
-    """Return the vault for reading, or None when none was given.
+def open_vault(vault: str | None, generation_key: Path | None) -> Vault | None:
+    """Return the vault for reading, or None when none was given. It is a file, a URL, or the name of a schema.
 
     `generation_key` is the file of the one key, or the directory with the keys of all generations.
     """
@@ -76,12 +77,12 @@ def open_vault(vault: Path | None, generation_key: Path | None) -> Vault | None:
     if vault is None or generation_key is None:
         raise Invalid("vault-options", "give --vault and --generation-key together")
     if generation_key.is_dir():
-        return Vault.read_only(vault, FileGenerationKeys(generation_key))
+        return Vault.read_only(read_place(vault), FileGenerationKeys(generation_key))
     try:
         key = generation_key.read_bytes()
     except OSError as error:
         raise Unavailable("generation-key", f"{generation_key} cannot be read: {error.strerror}") from error
-    return Vault.read_only(vault, key)
+    return Vault.read_only(read_place(vault), key)
 
 
 def findings_json(findings: Sequence[Finding], left_out: int) -> dict[str, object]:

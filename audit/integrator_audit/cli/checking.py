@@ -1,4 +1,4 @@
-"""The commands that check what is there: `verify` a published log, `fsck` a ledger's file."""
+"""The commands that check what is there: `verify` a published log, `fsck` a ledger's own store."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from integrator_audit.cli.answering import (
     print_findings,
     progress,
 )
+from integrator_audit.cli.places import read_place
 from integrator_audit.cli.trust import (
     KeysOption,
     MaxAgeOption,
@@ -65,29 +66,37 @@ def verify_command(  # noqa: PLR0913  each is an option of the command
 
 
 def fsck_command(  # noqa: PLR0913  each is an option of the command
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Ledger files (SQLite).")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="LOG...", help="Ledgers: files, postgresql:// URLs, or names of schemas.")
+    ],
     *,
     vkey: Annotated[
         str | None, typer.Option(help="The log's verifier key, or a file that holds it [default: the file's own].")
     ] = None,
     keys: KeysOption = None,
     keys_root: RootOption = None,
-    vault: Annotated[Path | None, typer.Option(help="The vault with the keys of persons, to check D, S and P.")] = None,
+    vault: Annotated[
+        str | None, typer.Option(help="The vault with the keys of persons, to check D, S and P: a file or a URL.")
+    ] = None,
     generation_key: Annotated[
         Path | None,
         typer.Option(help="The file with the 32-byte key of the vault, or the directory with its generations."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Re-derive everything in a ledger's file from its rows and name what does not fit."""
+    """Re-derive everything in a ledger from its rows and name what does not fit.
+
+    A name such as ledger_s0_2026h2, which is no file, is a schema of the database that the environment variable
+    INTEGRATOR_AUDIT_DATABASE names: its URL, or a file that holds the URL.
+    """
     with answering(as_json=as_json):
         given = vkey is not None or keys is not None or keys_root is not None
         verifier = read_trust(vkey, None, keys=keys, root=keys_root, state=None).keys if given else None
         opened = open_vault(vault, generation_key)
-        reports: list[tuple[Path, Report]] = []
+        reports: list[tuple[str, Report]] = []
         for file in files:
-            with progress(file.name, as_json=as_json) as shown:
-                reports.append((file, fsck(file, vault=opened, verifier=verifier, progress=shown)))
+            with progress(Path(file).name, as_json=as_json) as shown:
+                reports.append((file, fsck(read_place(file), vault=opened, verifier=verifier, progress=shown)))
         _tell_reports(reports, as_json=as_json)
 
 
@@ -138,12 +147,12 @@ def _quorum_sentence(result: Verification) -> str:
     return f"A quorum of witnesses cosigned it, at {moment} last: {names}."
 
 
-def _tell_reports(reports: Sequence[tuple[Path, Report]], *, as_json: bool) -> None:
+def _tell_reports(reports: Sequence[tuple[str, Report]], *, as_json: bool) -> None:
     holds = all(report.holds for _, report in reports)
     if as_json:
         files = [
             {
-                "file": str(path),
+                "file": path,
                 "result": "holds" if report.holds else "failed",
                 "origin": report.origin,
                 "size": report.size,

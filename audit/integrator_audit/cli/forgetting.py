@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from integrator_audit.cli.answering import HOLDS, UNKNOWN, JsonOption, answering, progress
+from integrator_audit.cli.places import need_file, read_place
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.errors import Invalid, Unavailable
 from integrator_audit.forgetting.erasure import Erased, Eraser, Log
@@ -25,7 +26,7 @@ from integrator_audit.forgetting.register import Register
 from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.halfyear import epoch_of, epoch_of_day
 from integrator_audit.store import Ground
-from integrator_audit.stores import is_url, open_erasing
+from integrator_audit.stores import open_erasing
 from integrator_audit.vault import Vault
 
 app = typer.Typer(
@@ -37,7 +38,7 @@ app = typer.Typer(
 _SHARD = re.compile(r"(?:^|/)s(0|[1-9][0-9]{0,4})(?:-[0-9]{4}h[12])?$", re.ASCII)
 
 LogsArgument = Annotated[list[str], typer.Argument(metavar="LOG...", help="Ledger files, or postgresql:// URLs.")]
-VaultOption = Annotated[Path, typer.Option(help="The vault with the keys of persons.")]
+VaultOption = Annotated[str, typer.Option(help="The vault with the keys of persons: a file or a URL.")]
 GenerationsOption = Annotated[Path, typer.Option(help="The directory with the keys vault-generation-N.")]
 RegisterOption = Annotated[Path, typer.Option(help="The register of erasures; it is made at the first one.")]
 IndexOption = Annotated[
@@ -140,22 +141,22 @@ def status_command(*, register: RegisterOption, as_json: JsonOption = False) -> 
 
 @contextmanager
 def _eraser(
-    logs: Sequence[str], vault: Path, generations: Path, *, register: Path, index: Path | None
+    logs: Sequence[str], vault: str, generations: Path, *, register: Path, index: Path | None
 ) -> Generator[Eraser]:
     with ExitStack() as stack:
-        if not vault.is_file():
-            raise Unavailable("no-such-file", f"there is no vault {vault}")
-        keys = Vault.open(vault, FileGenerationKeys(generations))
+        place = read_place(vault)
+        need_file(place, "vault")
+        keys = Vault.open(place, FileGenerationKeys(generations))
         stack.callback(keys.close)
         opened: list[Log] = []
-        for place in logs:
-            if not is_url(place) and not Path(place).is_file():
-                raise Unavailable("no-such-file", f"there is no ledger file {place}")
+        for log in logs:
+            place = read_place(log)
+            need_file(place, "ledger file")
             store = open_erasing(place)
             stack.callback(store.close)
             identity = store.identity()
             if identity is None:
-                raise Unavailable("ledger-empty", f"{place} holds no log yet")
+                raise Unavailable("ledger-empty", f"{log} holds no log yet")
             found = _SHARD.search(identity.origin)
             opened.append(Log(identity.origin, int(found[1]) if found else None, store))
         listed = None

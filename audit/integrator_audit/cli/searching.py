@@ -17,6 +17,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 
 from integrator_audit.cli.answering import JsonOption, answering, progress
+from integrator_audit.cli.places import read_place
 from integrator_audit.errors import Invalid
 from integrator_audit.searching.blocks import IndexFile
 from integrator_audit.searching.counts import Cell, Step, count, public
@@ -61,7 +62,7 @@ def index_command(
 ) -> None:
     """Build or continue the index of a ledger by what part A says. It can be deleted and built anew at any time."""
     with answering(as_json=as_json), ExitStack() as stack:
-        log = StoredLog.open(ledger)
+        log = StoredLog.open(read_place(ledger))
         stack.callback(log.close)
         path = _index_of(ledger, index)
         file = IndexFile.open(path)
@@ -147,7 +148,7 @@ def conditions(where: Sequence[str] | None) -> list[list[Condition]]:
 @contextmanager
 def _search(ledger: str, index: Path | None) -> Generator[LogSearch]:
     with ExitStack() as stack:
-        log = StoredLog.open(ledger)
+        log = StoredLog.open(read_place(ledger))
         stack.callback(log.close)
         path = _index_of(ledger, index)
         file = IndexFile.read_only(path)
@@ -162,7 +163,7 @@ def _search(ledger: str, index: Path | None) -> Generator[LogSearch]:
 def _index_of(ledger: str, index: Path | None) -> Path:
     if index is not None:
         return index
-    if "://" in ledger:
+    if not isinstance(read_place(ledger), Path):
         raise Invalid("index", "name the index of a ledger in PostgreSQL with --index")
     return Path(ledger).with_suffix(".search.sqlite")
 

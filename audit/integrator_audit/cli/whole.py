@@ -19,6 +19,7 @@ import typer
 
 from integrator_audit.checkpoint import Checkpoint, open_checkpoint
 from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering, progress, read_vkey
+from integrator_audit.cli.places import read_place
 from integrator_audit.cli.searching import LedgerArgument, conditions
 from integrator_audit.cli.trust import PolicyOption, StateOption, read_file
 from integrator_audit.encoding import to_base64
@@ -50,7 +51,7 @@ def whole_command(  # noqa: PLR0913  each is an option of the command
 ) -> None:
     """Write part A of every entry of a range into a file that proves that none was left out."""
     with answering(as_json=as_json):
-        store = open_reading(ledger)
+        store = open_reading(read_place(ledger))
         try:
             with out.open("xb") as file, progress("writing", as_json=as_json) as shown:
                 written = write_whole(
