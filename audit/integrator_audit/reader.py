@@ -196,6 +196,11 @@ class LedgerReader:
             raise Invalid("no-such-entry", f"the log has {head.size} entries, there is no entry {index}")
         return row.a
 
+    def is_closed(self) -> bool:
+        """Say whether the log was closed for good."""
+        with self._lock:
+            return self._store.is_closed()
+
     def is_listed(self, index: int) -> bool:
         """Say whether an entry is neither withheld nor padding; False also where there is none."""
         with self._moment():

@@ -17,6 +17,7 @@ from integrator_audit.cli import (
     history,
     keys,
     monitor,
+    operating,
     receipts,
     searching,
     whole,
@@ -39,6 +40,10 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]  typer keeps it: 
     """Verify a disclosure ledger without trusting who keeps it."""
 
 
+app.command("create")(operating.create_command)
+app.command("export")(operating.export_command)
+app.command("prove")(operating.prove_command)
+app.command("dossier")(operating.dossier_command)
 app.command("verify")(checking.verify_command)
 app.command("fsck")(checking.fsck_command)
 app.command("verify-receipt")(receipts.verify_receipt_command)

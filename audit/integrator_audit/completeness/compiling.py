@@ -26,6 +26,7 @@ from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.completeness.unlisted import RELEASE_MEMBER
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Unavailable
+from integrator_audit.findings import Progress, no_progress
 from integrator_audit.keystore import KeyStore
 from integrator_audit.parts import SALT_SIZE
 
@@ -40,8 +41,14 @@ Places = Iterable[tuple[int, int]]
 Releases = Callable[[EpochLeaf], Places]
 
 
-def dossier_lines(
-    sealed: Sealed, first: int, last: int, *, logs: Callable[[int], PeriodLogs], releases: Releases
+def dossier_lines(  # noqa: PLR0913  what days are made from
+    sealed: Sealed,
+    first: int,
+    last: int,
+    *,
+    logs: Callable[[int], PeriodLogs],
+    releases: Releases,
+    progress: Progress = no_progress,
 ) -> Iterator[bytes]:
     """Yield the lines of the dossier for the days from `first` to `last`.
 
@@ -68,7 +75,8 @@ def dossier_lines(
             ],
         }
     )
-    for leaf in days:
+    for done, leaf in enumerate(days):
+        progress(done, len(days))
         yield _line({"day": leaf.epoch})
         tries = [Trie.PERSONS, Trie.RECIPIENTS]
         for trie in [*tries, Trie.PERIOD] if leaf.epoch == last_day(leaf.period) else tries:

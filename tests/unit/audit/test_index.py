@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -41,8 +42,10 @@ SIZES = [0, 1, 2, 3, FILL, FILL + 1, 2 * FILL, 2 * FILL + 1, 900, 3000]
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> SqliteIndex:
-    return SqliteIndex.open(tmp_path / "epochs.index.sqlite")
+def index(tmp_path: Path) -> Iterator[SqliteIndex]:
+    index = SqliteIndex.open(tmp_path / "epochs.index.sqlite")
+    yield index
+    index.close()
 
 
 def labels(count: int, seed: int = 1) -> list[bytes]:
