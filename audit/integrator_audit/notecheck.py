@@ -20,8 +20,9 @@ def newest_plausible(rows: RawRows) -> tuple[int, bytes] | None:
 
     Everything is checked up to that size, and a size that was changed could be astronomic.
     """
-    last = rows.first("SELECT max(n) FROM tile WHERE level IN (-1, 0)")
-    reached = (last[0] + 1) * TILE_WIDTH if last and isinstance(last[0], int) else 0
+    # Their number and not the last one's: that could be astronomic too. One of each pair may be missing.
+    counted = rows.first("SELECT count(*) FROM tile WHERE level IN (-1, 0)")
+    reached = (counted[0] if counted else 0) * TILE_WIDTH
     query = "SELECT size, root FROM checkpoint WHERE size BETWEEN 0 AND ? ORDER BY size DESC, at DESC LIMIT 1"
     found = rows.first(query, (reached,))
     return None if found is None else (int(found[0]), found[1])

@@ -14,7 +14,7 @@ from integrator_audit.bodies import Erased, open_actor, open_body
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Findings
 from integrator_audit.halfyear import period_of_origin
-from integrator_audit.keystore import KeyStore
+from integrator_audit.keystore import KEY_ID_SIZE, KeyStore
 from integrator_audit.merkle import HASH_SIZE
 from integrator_audit.parts import (
     LETTERS,
@@ -167,14 +167,20 @@ def _has_types(row: EntryRow, statement: object) -> bool:
     """Say whether the columns are what the schema says; SQLite itself does not insist."""
     blobs: list[object] = [row.a, row.salt_a, row.body, row.p, row.hashes]
     numbers: list[object] = [row.type, row.retention, row.listed]
-    large: list[object] = [row.at, row.seal, row.key_version, statement]
-    names: list[object] = [row.subject, row.entry_key]
+    large: list[object] = [row.at, row.seal, statement]
+    version: object = row.key_version
     return (
         all(isinstance(value, bytes) for value in blobs)
         and all(isinstance(value, int) and 0 <= value < 256 for value in numbers)
         and all(isinstance(value, int) and 0 <= value < 1 << 63 for value in large)
-        and all(value is None or isinstance(value, bytes) for value in names)
+        and isinstance(version, int)
+        and 0 <= version < 1 << 32
         and len(row.hashes) == len(LETTERS) * HASH_SIZE
         and len(row.salt_a) == SALT_SIZE
-        and (row.subject is None or len(row.subject) == PSEUDONYM_SIZE)
+        and _is_absent_or_sized(row.subject, PSEUDONYM_SIZE)
+        and _is_absent_or_sized(row.entry_key, KEY_ID_SIZE)
     )
+
+
+def _is_absent_or_sized(value: object, size: int) -> bool:
+    return value is None or (isinstance(value, bytes) and len(value) == size)

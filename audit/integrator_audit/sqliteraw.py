@@ -74,7 +74,9 @@ class SqliteRows:
     def query(self, statement: str, parameters: Sequence[int] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query in bounded memory."""
         with _damaged():
-            yield from self._connection.execute(statement, parameters)
+            # Not `yield from`: that closes the cursor of a query that nobody read to its end, when the file is closed.
+            for row in self._connection.execute(statement, parameters):  # noqa: UP028
+                yield row
 
     def first(self, statement: str, parameters: Sequence[int] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None."""

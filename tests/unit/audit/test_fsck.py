@@ -153,6 +153,37 @@ def test_one_flipped_byte_is_found_and_nothing_else_is_blamed(log: Place, damage
     assert not check(log, vault=False).holds
 
 
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("UPDATE draw SET count = 'text' WHERE first = 0", "draw-wrong"),
+        ("UPDATE draw SET count = 1.5 WHERE first = 0", "draw-wrong"),
+        ("UPDATE tile SET level = 'text' WHERE level = 1", "tile-surplus"),
+        ("UPDATE tile SET level = 0.5 WHERE level = 1", "tile-surplus"),
+        ("UPDATE tile SET level = x'00' WHERE level = 1", "tile-surplus"),
+        ("UPDATE tile SET n = 'text' WHERE level = 1", "tile-surplus"),
+        ("UPDATE tile SET n = x'' WHERE level = 1", "tile-surplus"),
+        ("UPDATE entry SET marks = 1 << 62 WHERE idx = 300", "entry-wrong"),
+        ("UPDATE entry SET marks = 1e300 WHERE idx = 300", "entry-wrong"),
+        ("UPDATE entry SET own = x'01' WHERE idx = 300", "entry-wrong"),
+        ("UPDATE checkpoint SET size = 1 << 62 WHERE size = 785", "checkpoint-wrong"),
+    ],
+)
+def test_a_column_of_another_type_or_of_an_absurd_size_is_a_finding_and_no_failure(
+    log: Place, capsys: pytest.CaptureFixture[str], statement: str, code: str
+) -> None:
+    log.damage(statement)
+    for vault in (True, False):
+        assert code in {finding for finding, _ in found(check(log, vault=vault))}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_size_and_a_tile_that_were_put_in_from_nowhere_have_an_end(log: Place) -> None:
+    log.damage("INSERT INTO tile VALUES (0, 1 << 54, 256, zeroblob(8192))")
+    log.damage("UPDATE checkpoint SET size = 1 << 62 WHERE size = 785")
+    assert not check(log).holds
+
+
 def test_a_row_and_its_bundle_changed_together_are_caught_by_the_tile_and_the_root(log: Place) -> None:
     log.damage("UPDATE entry SET h = flip(h, 40) WHERE idx = 300")
     report = check(log)
