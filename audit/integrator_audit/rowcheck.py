@@ -168,13 +168,12 @@ def _has_types(row: EntryRow, statement: object) -> bool:
     blobs: list[object] = [row.a, row.salt_a, row.body, row.p, row.hashes]
     numbers: list[object] = [row.type, row.retention, row.listed]
     large: list[object] = [row.at, row.seal, statement]
-    version: object = row.key_version
+    versions: list[object] = [row.key_version]
     return (
         all(isinstance(value, bytes) for value in blobs)
         and all(isinstance(value, int) and 0 <= value < 256 for value in numbers)
         and all(isinstance(value, int) and 0 <= value < 1 << 63 for value in large)
-        and isinstance(version, int)
-        and 0 <= version < 1 << 32
+        and all(isinstance(value, int) and 0 <= value < 1 << 32 for value in versions)
         and len(row.hashes) == len(LETTERS) * HASH_SIZE
         and len(row.salt_a) == SALT_SIZE
         and _is_absent_or_sized(row.subject, PSEUDONYM_SIZE)
