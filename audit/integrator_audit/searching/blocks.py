@@ -47,7 +47,8 @@ CREATE TABLE kind (kid INTEGER PRIMARY KEY, listed INTEGER NOT NULL, terms TEXT 
 CREATE TABLE statement (aid INTEGER NOT NULL, listed INTEGER NOT NULL, kid INTEGER NOT NULL, day TEXT NOT NULL,
   PRIMARY KEY (aid, listed)) WITHOUT ROWID;
 CREATE TABLE block (number INTEGER PRIMARY KEY, root BLOB NOT NULL, first_hour INTEGER NOT NULL,
-  last_hour INTEGER NOT NULL, hour INTEGER NOT NULL, erased INTEGER NOT NULL);
+  last_hour INTEGER NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL, hour INTEGER NOT NULL,
+  erased INTEGER NOT NULL);
 CREATE TABLE posting (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, persons INTEGER NOT NULL,
   first_hour INTEGER NOT NULL, last_hour INTEGER NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL,
   groups BLOB NOT NULL, offsets BLOB NOT NULL)
@@ -240,8 +241,9 @@ class IndexFile:
             ends = (posting_id(number, 0), posting_id(number + 1, 0))
             self.connection.execute("DELETE FROM posting WHERE id >= ? AND id < ?", ends)
             self.connection.executemany("INSERT INTO posting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", postings)
-            block = (number, log.subtree(height, number), min(hours), max(hours), hours[-1], erased)
-            self.connection.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?)", block)
+            days = min(one.first_day for one in postings), max(one.last_day for one in postings)
+            block = (number, log.subtree(height, number), min(hours), max(hours), *days, hours[-1], erased)
+            self.connection.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?)", block)
             self.connection.execute("UPDATE index_of SET written = ?", (os.urandom(8),))
             kinds.found_in(number, postings)
 

@@ -84,7 +84,7 @@ class Catalogue:
         self.kinds = Kinds()
         # By kind: the blocks that it is in, as bits.
         self._blocks: list[int] = []
-        self._hours: list[tuple[int, int]] = []
+        self._times: list[tuple[int, int, str, str]] = []
 
     @classmethod
     def load(cls, index: IndexFile) -> Catalogue:
@@ -96,7 +96,9 @@ class Catalogue:
                 terms = tuple(Term(*term) for term in cast("list[list[str]]", json.loads(told)))
                 made.kinds.add(terms, listed=bool(listed))
                 made._blocks.append(int.from_bytes(blocks, "little"))
-            made._hours = index.connection.execute("SELECT first_hour, last_hour FROM block ORDER BY number").fetchall()
+            made._times = index.connection.execute(
+                "SELECT first_hour, last_hour, first_day, last_day FROM block ORDER BY number"
+            ).fetchall()
         return made
 
     @property
@@ -116,13 +118,15 @@ class Catalogue:
         bit = 1 << block
         return [kind for kind in kinds if self._blocks[kind] & bit]
 
-    def blocks_between(self, first: int | None, end: int | None) -> int:
-        """Return the blocks that have an entry in the hours from `first` to below `end`, as far as blocks can tell."""
-        if first is None and end is None:
+    def blocks_between(self, hours: tuple[int | None, int | None], days: tuple[str, str] | None) -> int:
+        """Return the blocks that may have an entry in this time: hours end before the second, days with it."""
+        first, end = hours
+        if first is None and end is None and days is None:
             return (1 << self.size) - 1
         found = 0
-        for number, (earliest, latest) in enumerate(self._hours):
-            if (first is None or latest >= first) and (end is None or earliest < end):
+        for number, (first_hour, last_hour, first_day, last_day) in enumerate(self._times):
+            in_hours = (first is None or last_hour >= first) and (end is None or first_hour < end)
+            if in_hours and (days is None or (last_day >= days[0] and first_day <= days[1])):
                 found |= 1 << number
         return found
 

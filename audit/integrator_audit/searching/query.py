@@ -78,7 +78,7 @@ class Moment:
         """Yield every posting that may have something in the question's time, without groups and offsets."""
         columns = "id, n, persons, first_hour, last_hour, first_day, last_day, x'', x''"
         with translated("search"):
-            for block in bits(self.catalogue.blocks_between(*question.hours)):
+            for block in bits(self.catalogue.blocks_between(question.hours, question.days)):
                 ends = (posting_id(block, 0), posting_id(block + 1, 0))
                 query = f"SELECT {columns} FROM posting WHERE id >= ? AND id < ? AND {_IN_TIME}"  # noqa: S608  constants
                 yield from (Posting(*row) for row in self._select(query, (*ends, *_times(question))))
@@ -217,7 +217,7 @@ def _find(moment: Moment, question: Question, before: int, limit: int) -> list[P
         days=question.days,
     )
     kinds = list(bits(catalogue.kinds.asked_for(question.any_of, unlisted=question.unlisted)))
-    blocks = catalogue.blocks_of(kinds) & catalogue.blocks_between(*question.hours)
+    blocks = catalogue.blocks_of(kinds) & catalogue.blocks_between(question.hours, question.days)
     blocks &= (1 << -(-before >> catalogue.height)) - 1
     while blocks and len(found) < limit:
         block = blocks.bit_length() - 1
