@@ -1,4 +1,4 @@
-"""Says who asks: an operator, an agency for one purpose, or a fictional person; by an opaque token, stored as its hash.
+"""Says who asks: an operator, an auditor, an agency for one purpose, or a fictional person; by an opaque token.
 
 - The API holds SHA-256 of each token, never the token. Tokens are random (256 bits), so a plain hash is enough.
 - A token is read from `Authorization: Bearer` only: never from a query, which proxies log.
@@ -25,6 +25,7 @@ from integrator.operation.secrets import Secrets, password
 
 OPERATOR_SECRET: Final = "token-operator"  # noqa: S105  the name of a secret
 DEVELOPMENT_KEY: Final = "development-citizens"
+_AUDITOR: Final = "auditor-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,19 @@ class AgencyFor:
         return topics.agency_principal(self.agency, self.purpose)
 
 
-Principal = Operator | AgencyFor
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """An organisation that may search the ledger, count in it and open entries."""
+
+    organisation: str
+
+    @property
+    def name(self) -> str:
+        """The principal as it stands in the institution log, and in the file of tokens."""
+        return f"{_AUDITOR}{self.organisation}"
+
+
+Principal = Operator | AgencyFor | Auditor
 
 
 def token_secret(principal: Principal) -> str:
@@ -58,7 +71,7 @@ def token_secret(principal: Principal) -> str:
     match principal:
         case Operator():
             return OPERATOR_SECRET
-        case AgencyFor():
+        case AgencyFor() | Auditor():
             return f"token-{principal.name}"
     assert_never(principal)
 
@@ -115,10 +128,15 @@ class TokenFile:
 
 
 class Tokens:
-    """The principals of this installation."""
+    """The principals of this installation.
 
-    def __init__(self, path: Path) -> None:
+    The name beside a token's hash tells the role: `operator`, `auditor-<organisation>`, or an agency's user name.
+    """
+
+    def __init__(self, path: Path, *, auditors: Iterable[str] = ()) -> None:
+        """`auditors` are the organisations whose tokens are good: one that is not named any more is nobody."""
         self._file = TokenFile(path)
+        self._auditors = frozenset(auditors)
 
     def provide(self, secrets: Secrets, principals: Iterable[Principal]) -> None:
         """Make sure that each principal has a token, as a secret of its own, and that it is known here by its hash."""
@@ -133,6 +151,9 @@ class Tokens:
             return None
         if name == Operator().name:
             return Operator()
+        if name.startswith(_AUDITOR):
+            organisation = name.removeprefix(_AUDITOR)
+            return Auditor(organisation) if organisation in self._auditors else None
         agency, _, purpose = name.removeprefix("agency-").partition("--")
         return AgencyFor(agency, purpose)
 
@@ -223,6 +244,14 @@ def require_agency(request: Request, identities: Identities) -> AgencyFor:
     principal = require_principal(request, identities)
     if not isinstance(principal, AgencyFor):
         raise Refused("agency-only", "Only an agency may do this, with the token of its purpose.")
+    return principal
+
+
+def require_auditor(request: Request, identities: Identities) -> Auditor:
+    """Return the organisation that asks. Raises `Refused` (`not-authenticated`, `auditor-only`)."""
+    principal = require_principal(request, identities)
+    if not isinstance(principal, Auditor):
+        raise Refused("auditor-only", "Only an auditor may do this.")
     return principal
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 from typing import Any, cast
 
-from integrator.http import disclosures
+from integrator.http import audit, disclosures
 from integrator.http.app import Ports, create_api, document
 
 
@@ -24,7 +24,10 @@ def integrator_document() -> dict[str, Any]:
         watch=nothing,
         profile="production",
         installation="integrator",
-        v1=[disclosures.router(nothing, nothing, cursor_key=b"")],
+        v1=[
+            disclosures.router(nothing, nothing, cursor_key=b""),
+            audit.router(nothing, nothing, cursor_key=b""),
+        ],
     )
     return document(create_api(ports))
 

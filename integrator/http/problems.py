@@ -31,6 +31,7 @@ _STATUS_BY_CODE: Final[dict[str, int]] = {
     "no-legal-basis": 409,
     "stale": 409,
     "conflict": 409,
+    "quota-spent": 429,
 }
 
 

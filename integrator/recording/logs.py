@@ -7,6 +7,7 @@ A *series* is a log with those that follow it, half-year after half-year: `s0`, 
     ledger/s0-2026h2.sqlite           entries, tiles, checkpoints and positions of one log
     ledger/epochs.sqlite              the log with one leaf for each day
     ledger/epochs-index.sqlite        the tries of the days, from which a person's list is proved
+    ledger/s0-2026h2.search.sqlite    its index by part A, for auditors; removed, it is built again
     ledger/persons.sqlite             the people's keys, apart: what erasure deletes
     ledger/s0-2026h2.vkey             the key with which its checkpoints are verified, one line
     ledger/public/s0-2026h2/…         static files by the C2SP paths
@@ -128,6 +129,10 @@ class LedgerFiles:
     def database(self, log: str) -> Path:
         """The file of one log."""
         return self.root / f"{log}.sqlite"
+
+    def search(self, log: str) -> Path:
+        """The index of one log by what its entries say; it can be removed at any time."""
+        return self.root / f"{log}.search.sqlite"
 
     def vkey(self, log: str) -> Path:
         """The verification key of one log."""

@@ -66,6 +66,8 @@ class Reading:
     filter: tuple[str, ...]
     results: int
     digest: bytes
+    opened: int = 0
+    """In how many entries part S was opened; `people` are those of them who are told."""
     purpose: str | None = None
     people: tuple[OpenedPerson, ...] = ()
 
@@ -80,6 +82,7 @@ class Reading:
             "basis": self.basis,
             "filter": list(self.filter),
             "results": self.results,
+            "opened": self.opened,
             "digest": self.digest,
             "people": [
                 {"pseudonym": one.pseudonym, "keyVersion": one.key_version, "identity": one.identity}
@@ -120,7 +123,7 @@ def query_entry(body: dict[str, Any], at: datetime) -> Entry:
         "basis": body["basis"],
         "filter": body["filter"],
         "results": body["results"],
-        "opened": len(body["people"]),
+        "opened": body["opened"],
         "digest": body["digest"].hex(),
     }
     actor = part(ACTOR, {"actor": body["principal"]})

@@ -43,6 +43,7 @@ def reading(number: int = 1, *people: SubjectRef, **change: Any) -> Reading:
         "results": 7,
         "digest": result_digest(bytes(32), [["s0-2026h2", 4]]),
         "purpose": "lawfulness-2026" if people else None,
+        "opened": len(people),
         "people": tuple(OpenedPerson(ledger_name(who), 1, b"sealed") for who in people),
     }
     return Reading(**members | change)
