@@ -39,6 +39,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "process-restarted": "A process ended by itself and was started again.",
     "process-stopped": "A process drained and ended because it was told to.",
     "request-failed": "A request over HTTP ended in an error of ours; the answer names the incident.",
+    "search-index-failed": "An index of search could not be brought up to date; answers get slower until it is.",
 }
 
 SPANS: Final[dict[str, str]] = {

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from integrator.domain.errors import Refused, Unavailable
-from integrator.http.identity import Operator, token_secret
+from integrator.http.identity import Auditor, Operator, token_secret
 from integrator.operation.processes import commands, tokens_of
 from integrator.operation.provisioning import lay_foundation
 from integrator.operation.settings import FILE, Installation, read_settings
@@ -44,7 +44,8 @@ async def _run(installation: Installation) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await lay_foundation(installation)
-    tokens_of(installation).provide(installation.secrets, [Operator()])
+    auditors = map(Auditor, installation.settings.auditor_names)
+    tokens_of(installation).provide(installation.secrets, [Operator(), *auditors])
     supervisor = Supervisor(commands(installation), logs=installation.data / "logs")
     await supervisor.start()
     try:

@@ -29,7 +29,7 @@ from integrator.directory.view import Directory
 from integrator.directory.writer import DirectoryWriter
 from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
 from integrator.domain.identities import Identities
-from integrator.http import disclosures, ledger
+from integrator.http import audit, disclosures, ledger
 from integrator.http.app import Ports, create_app
 from integrator.http.identity import Citizens, DevelopmentCitizens, NoCitizens, Tokens
 from integrator.http.server import serve
@@ -37,6 +37,7 @@ from integrator.kafka import access
 from integrator.kafka.directory import KafkaDirectoryLog, KafkaDirectoryTopic, KafkaRequests
 from integrator.kafka.disclosures import KafkaDisclosureSource
 from integrator.kafka.logs import calm_aiokafka
+from integrator.kafka.readings import KafkaReadings
 from integrator.kafka.refusals import KafkaRefusals
 from integrator.kafka.worker import make_worker
 from integrator.operation import logs
@@ -47,10 +48,15 @@ from integrator.operation.secrets import key
 from integrator.operation.settings import Installation
 from integrator.operation.supervisor import MUST_NOT_GO_ON, until_told
 from integrator.operation.watching import InstallationWatch
+from integrator.recording.auditing import Auditing
+from integrator.recording.entered import Entered
+from integrator.recording.indexing import Indexing
 from integrator.recording.logs import LedgerFiles, Naming
 from integrator.recording.openings import Openings
 from integrator.recording.process import Keys, LedgerProcess
+from integrator.recording.quotas import Quotas
 from integrator.recording.readers import Readers
+from integrator.recording.searching import Searches
 from integrator.routing.reference import PythonEngine
 
 _DIRECTORY_SECONDS: Final = 60.0
@@ -69,8 +75,9 @@ def commands(installation: Installation) -> list[tuple[str, Sequence[str]]]:
 
 
 def tokens_of(installation: Installation) -> Tokens:
-    """Return the tokens of operators and agencies of this installation."""
-    return Tokens(installation.data / "secrets" / "tokens.sha256")
+    """Return the tokens of operators, auditors and agencies of this installation."""
+    path = installation.data / "secrets" / "tokens.sha256"
+    return Tokens(path, auditors=installation.settings.auditor_names)
 
 
 def citizens_of(installation: Installation) -> DevelopmentCitizens:
@@ -167,6 +174,17 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
         readers = readers_of(installation)
         stack.callback(readers.close)
         openings = Openings(readers.subjects, directory, key=store.create("pseudonym-ledger", key))
+        searches = Searches(LedgerFiles(installation.ledger))
+        stack.callback(searches.close)
+        auditing = Auditing(
+            searches,
+            readers,
+            Quotas(searches, in_a_day=installation.settings.audit_openings),
+            directories=directory,
+            readings=KafkaReadings(refusals, Entered(readers)),
+            random=secrets.token_bytes,
+        )
+        cursor_key = secrets.token_bytes(32)
         app = create_app(
             Ports(
                 directories=directory,
@@ -176,16 +194,21 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
                 watch=InstallationWatch(installation, directory, readers),
                 profile=installation.settings.profile,
                 installation=installation.settings.installation,
-                v1=[disclosures.router(openings, _citizens(installation), cursor_key=secrets.token_bytes(32))],
+                v1=[
+                    disclosures.router(openings, _citizens(installation), cursor_key=cursor_key),
+                    audit.router(auditing, tokens_of(installation), cursor_key=cursor_key),
+                ],
                 root=ledger.routes(readers),
             )
         )
         with _listening(installation) as listener:
             async with asyncio.TaskGroup() as tasks:
                 writing = tasks.create_task(writer.run(), name="directory")
+                indexing = tasks.create_task(Indexing(searches).run(), name="indexing")
                 serving = tasks.create_task(serve(app, listener, stop), name="http")
                 await serving
                 writing.cancel()
+                indexing.cancel()
 
 
 def _citizens(installation: Installation) -> Citizens:

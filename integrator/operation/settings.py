@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """0 takes a free port at the first start and keeps it in `run/http-port`."""
+    auditors: str = Field(default="", pattern=r"^([a-z0-9]+(-[a-z0-9]+)*(,[a-z0-9]+(-[a-z0-9]+)*)*)?$")
+    """Organisations that may search the ledger, separated by commas; each gets a token, good while it stands here."""
+    audit_openings: int = Field(default=2000, ge=0, le=1_000_000)
+    """In how many people's entries each auditor may see part S in a day (UTC)."""
     otlp_endpoint: str = ""
     """Address of a collector for spans and metrics; empty sends nothing. Needs the extra `integrator[otlp]`."""
 
@@ -59,6 +63,11 @@ class Settings(BaseSettings):
         if self.ledger_shards > self.lanes:
             raise ValueError("ledger_shards is at most lanes: a shard without a lane would stay empty")
         return self
+
+    @property
+    def auditor_names(self) -> list[str]:
+        """The organisations that may search the ledger."""
+        return self.auditors.split(",") if self.auditors else []
 
     @classmethod
     def settings_customise_sources(

@@ -121,7 +121,7 @@ class Searches:
     """Search over the logs below one directory, beside their writer. Safe to share between threads."""
 
     def __init__(self, files: LedgerFiles) -> None:
-        self._files = files
+        self.files = files
         self._lock = threading.Lock()
         self._open: dict[str, tuple[StoredLog, LogSearch]] = {}
 
@@ -160,6 +160,12 @@ class Searches:
             searches = [search for logs in self._periods(asked.outcomes) for search in logs.values()]
             return count(searches, question, by=[DIMENSIONS[name] for name in by], step=step)
 
+    def is_behind(self) -> bool:
+        """Tell whether a log has a whole block that its index has not."""
+        with translated():
+            searches = [search for logs in self._periods(OUTCOMES) for search in logs.values()]
+            return any(search.is_behind() for search in searches)
+
     def close(self) -> None:
         """Close every file."""
         with self._lock:
@@ -172,7 +178,7 @@ class Searches:
         """Return the logs in which to look, half-year by half-year, the newest first."""
         about_people, others = _ABOUT_PEOPLE & set(outcomes), set(outcomes) - _ABOUT_PEOPLE
         halves: dict[str, dict[str, LogSearch]] = {}
-        for log in self._files.logs():
+        for log in self.files.logs():
             if log != EPOCHS and (about_people if is_shard(log) else others):
                 search = self._search(log)
                 if search is not None:
@@ -184,12 +190,12 @@ class Searches:
             found = self._open.get(log)
             if found is None:
                 try:
-                    stored = StoredLog.open(self._files.database(log))
+                    stored = StoredLog.open(self.files.database(log))
                 except Unavailable as error:
                     if error.code == "ledger-empty":
                         return None  # its process is just making it
                     raise
-                found = self._open[log] = stored, LogSearch(stored, self._files.search(log), left_out=LEFT_OUT)
+                found = self._open[log] = stored, LogSearch(stored, self.files.search(log), left_out=LEFT_OUT)
             return found[1]
 
 

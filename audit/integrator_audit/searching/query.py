@@ -158,6 +158,16 @@ class LogSearch:
             found = _find(moment, question, end, limit)
             return [Found(self.origin, at.number, self._statement(at.statement), at.hour) for at in found]
 
+    def is_behind(self) -> bool:
+        """Tell whether the log has a whole block that the index has not."""
+        with self._lock:
+            try:
+                self._refresh()
+                return self.log.size >> self._catalogue.height > self._catalogue.size
+            finally:
+                if self._index is not None:
+                    self._index.connection.rollback()
+
     @contextmanager
     def moment(self) -> Generator[Moment]:
         """Hold one moment of the log and its index. Raises `Busy` (`search-behind`)."""
