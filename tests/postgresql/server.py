@@ -73,8 +73,8 @@ class Server:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                preexec_fn=_end_with_parent,
-                **self._own,  # noqa: PLW1509  no lock is taken in it
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  it takes no lock
+                **self._own,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
