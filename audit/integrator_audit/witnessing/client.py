@@ -34,7 +34,7 @@ MAX_CONFLICTS = 3
 """How often a witness may name another size before we give up for this time."""
 
 Prove = Callable[[int], Sequence[bytes]]
-"""Return the consistency proof from an earlier size to the size asked for."""
+"""Return the consistency proof from a size to the size asked for; between equal sizes it is empty."""
 
 
 class Exchange(Protocol):
@@ -67,7 +67,7 @@ def ask(asked: Asked, prove: Prove, *, key: CosignerKey, exchange: Exchange, now
         # SPEC tlog-witness: "The consistency proof lines MUST encode a Merkle Consistency Proof from the old size to
         # the checkpoint size"
         # SPEC tlog-witness: "The proof MUST be empty if the old size is zero."
-        proof = () if old_size in (0, asked.size) else tuple(prove(old_size))
+        proof = tuple(prove(old_size)) if old_size else ()
         answer = exchange(AddCheckpoint(old_size, proof, note).body)
         if answer.status == 200:
             return _cosignature(note, answer, key=key, now=now())

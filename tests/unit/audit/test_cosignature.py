@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from integrator_audit import Invalid, Signer, Tampered, Verifier
@@ -23,10 +24,6 @@ NOTE = Note.parse((VECTORS / "cosigned.note").read_bytes())
 ED25519, MLDSA = (CosignerKey.from_text(line) for line in (VECTORS / "cosigned.vkeys").read_text().splitlines())
 TEXT = b"example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
 TIME = 1795600161
-
-
-def with_time(signature: Signature, time: int) -> Signature:
-    return Signature(signature.name, signature.key_id, time.to_bytes(8, "big") + signature.value[8:])
 
 
 def test_cosignatures_that_another_program_made_hold() -> None:
@@ -123,7 +120,9 @@ def test_extension_lines_are_covered_by_ed25519_and_refused_with_mldsa() -> None
 
 def test_a_time_beyond_2_to_the_63_is_a_wrong_cosignature() -> None:
     cosigner = Cosigner.generate("witness.example/w1")
-    too_late = with_time(cosigner.cosign(TEXT, TIME), 1 << 63)
+    # Signed by the right key over the right message, whose time is one second too late.
+    made = Ed25519PrivateKey.from_private_bytes(cosigner.seed).sign(signed_message(TEXT, 1 << 63))
+    too_late = Signature(cosigner.name, cosigner.key.key_id, (1 << 63).to_bytes(8, "big") + made)
     with pytest.raises(Tampered):
         verified_cosignatures(Note(TEXT, (too_late,)), [cosigner.key], now=TIME)
     for time in (0, -1, 1 << 63):

@@ -16,6 +16,7 @@ from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.encoding import to_base64
 from integrator_audit.note import Note, join_note
 from integrator_audit.witnessing import server as server_module
+from integrator_audit.witnessing import witness as witness_module
 from integrator_audit.witnessing.addcheckpoint import AddCheckpoint, Answer, read_signatures
 from integrator_audit.witnessing.cosignature import verified_cosignatures
 from integrator_audit.witnessing.server import WitnessServer
@@ -97,6 +98,20 @@ def test_another_root_of_the_same_size_is_409_and_both_are_kept(
     rows = sqlite3.connect(tmp_path / "witness.sqlite").execute("SELECT * FROM evidence").fetchall()
     assert [(origin, size, contradicting) for origin, size, _, contradicting in rows] == [(LOG.name, 5, theirs.note)]
     assert rows[0][2].startswith(ours.note)
+
+
+def test_evidence_does_not_fill_the_disk(
+    witness: Witness, log: SampleLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness_module, "MAX_EVIDENCE", 2)
+    forks = [log.fork(b"fork %d " % number) for number in range(4)]
+    log.grow(5)
+    assert ask(witness, log, 0).status == 200
+    for fork in forks:
+        fork.grow(5)
+        assert_conflict(ask(witness, fork, 5), 5)
+    kept = sqlite3.connect(tmp_path / "witness.sqlite").execute("SELECT count(*) FROM evidence").fetchone()
+    assert kept == (2,)
 
 
 def test_a_log_that_does_not_extend_what_was_cosigned_is_422(witness: Witness, log: SampleLog) -> None:
@@ -298,6 +313,12 @@ def test_a_body_of_unknown_length_is_411(port: int, head: str) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(f"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\n{head}\r\n".encode())
         assert connection.recv(64).startswith(b"HTTP/1.1 411 ")
+
+
+def test_a_body_that_is_said_to_be_large_is_refused_before_it_comes(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 10241\r\n\r\n")
+        assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_slow_client_is_cut_off_and_holds_up_nobody(

@@ -81,7 +81,8 @@ def test_a_witness_that_names_ever_other_sizes_is_given_up(log: SampleLog, excha
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(409, "text/plain", b"3\n"),
+        Answer(409, "text/plain", b"99\n"),
+        Answer(409, "text/x.tlog.size; charset=utf-8", b"99\n"),
         Answer(409, "text/x.tlog.size", b"3"),
         Answer(409, "text/x.tlog.size", b"03\n"),
         Answer(409, "text/x.tlog.size", b"-3\n"),
