@@ -50,7 +50,7 @@ def _opened(row: EntryRow, sealed: bytes, cipher: AESGCM | None, *, origin: str,
         raise _erased(row, "the key")
     if len(sealed) < NONCE_SIZE + TAG_SIZE:
         raise InvalidTag
-    data = associated_data(origin, row.number, part, row.key_version)
+    data = associated_data(origin.encode(), row.number, part.encode(), row.key_version)
     content = cipher.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], data)
     if len(content) < (BODY_START if part == "B" else SALT_SIZE):
         raise InvalidTag

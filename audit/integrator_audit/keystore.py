@@ -153,9 +153,9 @@ def key_class(period: int, retention: int) -> int:
     return period * 256 + retention
 
 
-def associated_data(origin: str, index: int, part: str, key_version: int) -> bytes:
+def associated_data(origin: bytes, index: int, part: bytes, key_version: int) -> bytes:
     """Return the additional data under which body (`B`) or actor (`P`) of one entry is encrypted."""
-    return origin.encode() + index.to_bytes(8, "big") + part.encode() + key_version.to_bytes(4, "big")
+    return b"".join((origin, index.to_bytes(8, "big"), part, key_version.to_bytes(4, "big")))
 
 
 def person_name(pseudonym: bytes, wanted_class: int, version: int) -> bytes:

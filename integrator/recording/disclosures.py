@@ -29,6 +29,7 @@ from integrator.domain.projection import delivered_fields, paths
 from integrator.domain.purpose import Purpose, Retention
 from integrator.encoding import parse_schema, record_type
 from integrator.recording.sequencer import LogRecord, Statement
+from integrator.recording.shortcut import Common, Head, Shortcut, said_role
 from integrator_audit import Entry, part
 
 DISCLOSURE: Final = 0x01
@@ -126,15 +127,46 @@ class DisclosureRecorder:
     """Makes entries of disclosure records; owned by one sequencer.
 
     Part A depends on the authorisation's version, the contract's, the role and the day only, so its bytes are kept.
+    Common records go the short way (`integrator.recording.shortcut`), which gives the same entries.
     """
 
     def __init__(self) -> None:
         self._accountability: dict[tuple[str, int, int, str, str | None, date], bytes] = {}
+        self._shortcut = Shortcut()
+        # What is said of records with one head, by the person's role, with the knowledge that was used last.
+        self._knowledge: Knowledge | None = None
+        self._said: dict[tuple[bytes, bytes], tuple[bytes, str, int]] = {}
 
     def read(self, record: LogRecord) -> Statement:
         """Read a record of `integrator.disclosures`. Raises `Invalid` (`record-type`, `contract`)."""
+        common = None if record.value is None else self._shortcut.read(record.value)
+        if common is not None:
+            return Statement(Position(common.head.directory_position), partial(self._common, common))
         disclosure = read(record.value)
         return Statement(disclosure.directory_position, partial(self.entries, disclosure))
+
+    def _common(self, common: Common, knowledge: Knowledge) -> list[Entry]:
+        """Return what `entries` returns for the same record."""
+        if knowledge is not self._knowledge or len(self._said) > _MOST_STATEMENTS:
+            self._knowledge = knowledge
+            self._said.clear()
+        head, at, delivery, people = common
+        found: list[Entry] = []
+        for pseudonym, identity, role, subject in people:
+            said = self._said.get((head.piece, role))
+            if said is None:
+                said = self._said[head.piece, role] = self._accounted(head, role, knowledge)
+            a, recipient, retention = said
+            found.append(
+                Entry(DISCLOSURE, a, delivery, subject, _NOBODY, pseudonym, recipient, at, retention, True, identity)
+            )
+        return found
+
+    def _accounted(self, head: Head, role: bytes, knowledge: Knowledge) -> tuple[bytes, str, int]:
+        """Return part A, recipient and years for a person in a role, as Avro writes it."""
+        authorisation = _authorisation(head.authorisation, head.version, knowledge)
+        a = self._accountable(authorisation, head.day, said_role(role), None, knowledge)
+        return a, authorisation.agency, _purpose(authorisation, knowledge).retention
 
     def entries(self, disclosure: Disclosure, knowledge: Knowledge) -> list[Entry]:
         """Return one entry for each data subject of `disclosure`, none when it names nobody.
@@ -145,7 +177,7 @@ class DisclosureRecorder:
         """
         if not disclosure.subjects:
             return []
-        authorisation = _authorisation(disclosure, knowledge)
+        authorisation = _authorisation(disclosure.authorisation, disclosure.version, knowledge)
         exact, mediated = _delivery(disclosure), b""
         if any(person.mediated for person in disclosure.subjects):
             mediated = _delivery(disclosure, authorisation)
@@ -153,7 +185,13 @@ class DisclosureRecorder:
         return [
             Entry(
                 type=DISCLOSURE,
-                a=self._accountable(authorisation, disclosure.date, person, knowledge),
+                a=self._accountable(
+                    authorisation,
+                    disclosure.date,
+                    person.role,
+                    _class(authorisation, knowledge) if person.mediated else None,
+                    knowledge,
+                ),
                 d=mediated if person.mediated else exact,
                 s=_subject(person, disclosure.at),
                 p=_NOBODY,
@@ -166,26 +204,27 @@ class DisclosureRecorder:
             for person in disclosure.subjects
         ]
 
-    def _accountable(self, authorisation: Authorisation, day: date, person: DataSubject, knowledge: Knowledge) -> bytes:
+    def _accountable(
+        self, authorisation: Authorisation, day: date, role: str, instead: str | None, knowledge: Knowledge
+    ) -> bytes:
         # LIMIT: the directory keeps the current version of a contract; a role that moved to another path between the
         # delivery and its entry would be stated with the new path.
         contract = knowledge.contracts.get(authorisation.stream)
         if contract is None:
             raise Invalid("unknown-stream", "The directory has no contract for the authorisation's stream.")
-        instead = _class(authorisation, knowledge) if person.mediated else None
-        key = (authorisation.id, authorisation.version, contract.version, person.role, instead, day)
+        key = (authorisation.id, authorisation.version, contract.version, role, instead, day)
         made = self._accountability.get(key)
         if made is None:
             if len(self._accountability) >= _MOST_STATEMENTS:
                 self._accountability.clear()
             retention = _purpose(authorisation, knowledge).retention
-            made = accountability(authorisation, contract, person.role, day=day, retention=retention, instead=instead)
+            made = accountability(authorisation, contract, role, day=day, retention=retention, instead=instead)
             self._accountability[key] = made
         return made
 
 
-def _authorisation(disclosure: Disclosure, knowledge: Knowledge) -> Authorisation:
-    found = knowledge.authorisations.get((disclosure.authorisation, disclosure.version))
+def _authorisation(name: str, version: int, knowledge: Knowledge) -> Authorisation:
+    found = knowledge.authorisations.get((name, version))
     if found is None:
         raise Invalid("unknown-authorisation", "The directory has no such version of the authorisation.")
     return found

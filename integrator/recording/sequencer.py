@@ -18,16 +18,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from integrator import telemetry
 from integrator.domain.directory import DirectoryView, Knowledge
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position
-from integrator.recording.failures import translated
+from integrator.recording.failures import translate, translated
 from integrator.recording.logs import Clock, wall_clock
 from integrator.recording.threads import in_thread
 from integrator_audit import Entry, SetAside
+from integrator_audit import errors as audit
 
 TopicPartition = tuple[str, int]
 """A topic and the number of one of its partitions."""
@@ -129,8 +130,7 @@ class Ledgers(Protocol):
     def positions(self) -> Mapping[TopicPartition, int]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What a record will say: from which directory position on, and how its entries are made of that knowledge."""
 
     needs: Position
@@ -227,10 +227,14 @@ class Sequencer:
                 knowledge = view.knowledge
             for record, statement in statements:
                 try:
-                    with translated():
-                        entries.extend(statement.make(knowledge))
+                    entries += statement.make(knowledge)
                 except Invalid as error:
                     set_aside.append(_aside(record, error))
+                except audit.AuditError as error:
+                    # A part that has no canonical form. Anything else is not a record's fault.
+                    if not isinstance(meant := translate(error), Invalid):
+                        raise meant from error
+                    set_aside.append(_aside(record, meant))
             span.set_attributes({"log": self.log, "records": len(fresh), "entries": len(entries)})
             now = self.clock()
             if self._is_over(now):

@@ -31,7 +31,7 @@ def reseal(store: Store, origin: str, rows: Sequence[EntryRow], *, keys: KeyStor
             message = f"entry {row.number} of {origin} does not open with its person's key; run fsck before you erase"
             raise Tampered("entry-changed", message)
         nonce = os.urandom(NONCE_SIZE)
-        data = associated_data(origin, row.number, "B", newest.version)
+        data = associated_data(origin.encode(), row.number, b"B", newest.version)
         sealed = row._replace(body=nonce + newest.cipher.encrypt(nonce, body, data), key_version=newest.version)
         moved.append(sealed._replace(seal=entry_seal(sealed)))
     store.reseal(moved)
@@ -39,7 +39,7 @@ def reseal(store: Store, origin: str, rows: Sequence[EntryRow], *, keys: KeyStor
 
 
 def _opened(row: EntryRow, cipher: AESGCM, origin: str) -> bytes | None:
-    data = associated_data(origin, row.number, "B", row.key_version)
+    data = associated_data(origin.encode(), row.number, b"B", row.key_version)
     try:
         return cipher.decrypt(row.body[:NONCE_SIZE], row.body[NONCE_SIZE:], data)
     except InvalidTag:
