@@ -19,9 +19,9 @@ from integrator_audit.cli.answering import HOLDS, JsonOption, answering, progres
 from integrator_audit.cli.epochs import EpochsOption, Trusted, trusted_epochs
 from integrator_audit.cli.trust import KeysOption, RootOption, StateOption, VkeyOption, read_file
 from integrator_audit.completeness import days
-from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier
+from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier, check_remembered
 from integrator_audit.completeness.dossier import Dossier, open_lines
-from integrator_audit.completeness.epochlog import EpochLog, Trust
+from integrator_audit.completeness.epochlog import AHEAD, EpochLog, Trust
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.memory import Memory
 from integrator_audit.errors import Invalid, Refused
@@ -59,13 +59,27 @@ def cosign_command(  # noqa: PLR0913  each is an option of the command
         )
         rules = Rules(read_vkey(supervisor), unlisted)
         remembered = Memory.load(memory, trusted.epochs.origin)
+        _check_cosignable(trusted.epochs, remembered)
         checked = _check(dossier, trusted, log, memory=remembered, rules=rules, as_json=as_json)
         # What was checked is durable before the signature that says so exists.
         remembered.save(memory)
         text = trusted.epochs.checkpoint.text
-        signatures = [*Note.parse(trusted.epochs.note).signatures, cosigner.cosign(text, now)]
+        signatures = [
+            signature
+            for signature in Note.parse(trusted.epochs.note).signatures
+            if (signature.name, signature.key_id) != (cosigner.name, cosigner.key.key_id)
+        ]
+        signatures.append(cosigner.cosign(text, now))
         _write(out, join_note(text, signatures))
         _tell_cosigned(checked, trusted.epochs, signatures[-1].line.decode(), as_json=as_json)
+
+
+def _check_cosignable(epochs: EpochLog, memory: Memory) -> None:
+    """Refuse an epoch log that is not the one cosigned before, or has days that are not over, whatever its dossier."""
+    check_remembered(epochs, memory)
+    for doubt in epochs.doubts:
+        if doubt.code == AHEAD:
+            raise Refused(doubt.code, doubt.message)
 
 
 def _check(  # noqa: PLR0913  what the command was given

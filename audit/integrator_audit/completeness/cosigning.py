@@ -44,7 +44,7 @@ from integrator_audit.completeness.unlisted import (
 )
 from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
-from integrator_audit.merkle import leaf_hash, root_from_inclusion
+from integrator_audit.merkle import RightEdge, leaf_hash, root_from_inclusion
 from integrator_audit.note import Verifier
 from integrator_audit.opening import Recomputed
 from integrator_audit.parts import LETTERS, SUBJECT_ENTRY
@@ -92,6 +92,7 @@ def check_dossier(  # noqa: PLR0913  each thing that the cosigner brings togethe
     header = dossier.header
     if header.origin != epochs.origin:
         raise Invalid("dossier-other", f"the dossier is about the epoch log {header.origin}, not {epochs.origin}")
+    check_remembered(epochs, memory)
     first = max(memory.next_epoch, epochs.first)
     if header.first != first or header.last < first:
         message = f"the days to check begin with day {first}, the dossier is of {header.first} to {header.last}"
@@ -107,7 +108,27 @@ def check_dossier(  # noqa: PLR0913  each thing that the cosigner brings togethe
     dossier.end()
     for follower in logs.values():
         follower.finish()
+    memory.epochs_root = _root_of_days(epochs, memory.next_epoch)
     return checked
+
+
+def check_remembered(epochs: EpochLog, memory: Memory) -> None:
+    """Refuse an epoch log that does not extend the days that were checked before.
+
+    Raises `Tampered`: `rollback` (it has fewer days), `fork` (it says something else of them).
+    """
+    if len(epochs.leaves) < memory.next_epoch:
+        message = f"the epoch log has {len(epochs.leaves)} days, and had {memory.next_epoch} when it was cosigned"
+        raise Tampered("rollback", message)
+    if memory.epochs_root and memory.epochs_root != _root_of_days(epochs, memory.next_epoch):
+        message = f"the epoch log says something else of its first {memory.next_epoch} days than when it was cosigned"
+        raise Tampered("fork", message)
+
+
+def _root_of_days(epochs: EpochLog, count: int) -> bytes:
+    edge = RightEdge()
+    edge.extend(leaf_hash(leaf.encode()) for leaf in epochs.leaves[:count])
+    return edge.root()
 
 
 class _Marks:
@@ -164,13 +185,13 @@ class _Day:
         self._origins = {
             shard: name for (period, shard), name in dossier.header.shards.items() if period == leaf.period
         }
-        self._persons = _Marks(leaf.shards)
-        self._recipients = _Marks(leaf.shards)
 
     def check(self, logs: Logs) -> CheckedDay:
         """Check the day, in the order in which the dossier tells it."""
         leaf, memory = self._leaf, self._memory
         self._check_logs(logs)
+        # Only now is it known that the entries are there for which this takes memory.
+        self._persons, self._recipients = _Marks(leaf.shards), _Marks(leaf.shards)
         if memory.period != leaf.period:
             memory.begin_period(leaf.period)
         self._root(PERSONS, self._person_rows(), leaf.persons_root)

@@ -33,7 +33,14 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
 
 from integrator_audit.completeness.fields import Fields
-from integrator_audit.completeness.trie import INDEX_PREFIX, LABEL_SIZE, SALT_SIZE, check_places, pack_places
+from integrator_audit.completeness.trie import (
+    INDEX_PREFIX,
+    LABEL_SIZE,
+    MAX_PLACES,
+    SALT_SIZE,
+    check_places,
+    pack_places,
+)
 from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.opening import Recomputed, recompute
 from integrator_audit.strictjson import read_object
@@ -77,6 +84,8 @@ class Row:
         if self.ground is not None:
             return
         salt, self.count = fields.data("salt", size=SALT_SIZE), fields.number("m")
+        if self.count > MAX_PLACES:
+            raise fields.error(f"has a list of more than {MAX_PLACES} entries")
         self._digest = sha256(INDEX_PREFIX + salt + self.count.to_bytes(4, "big"))
         self._first = fields
         self._following = following
@@ -91,6 +100,8 @@ class Row:
         while True:
             piece = fields.places("list")
             fields.end()
+            if not piece:
+                raise fields.error("goes on with a list of nothing")
             try:
                 check_places([*former, *piece])
             except Invalid as error:
@@ -130,6 +141,7 @@ class Dossier:
         if len(set(names)) != given or len(names) != given:
             raise Tampered("shard-twice", "the dossier gives two logs one origin, or one log two")
         origin, first, last = epochs.text("origin"), epochs.number("first"), epochs.number("last")
+        epochs.end()
         self.header = Header(origin, first, last, shards, institution)
 
     def begin(self, epoch: int) -> None:

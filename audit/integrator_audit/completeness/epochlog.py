@@ -26,6 +26,7 @@ from integrator_audit.witnessing.cosignature import CosignerKey, verified_cosign
 from integrator_audit.witnessing.policy import MAX_AGE, Policy
 
 NOT_CHECKED: Final = "not-checked-for-omission"
+AHEAD: Final = "epochs-ahead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def _doubts(note: bytes, leaves: Sequence[EpochLeaf], trust: Trust, keys: LogKey
         message = f"the newest of {len(leaves)} days in the epoch log is older than yesterday"
         doubts.append(_doubt("epochs-old", message))
     if len(leaves) - 1 > trust.today:
-        doubts.append(_doubt("epochs-ahead", "the epoch log has days that are not over: is the clock here right?"))
+        doubts.append(_doubt(AHEAD, "the epoch log has days that are not over: is the clock here right?"))
     return doubts
 
 

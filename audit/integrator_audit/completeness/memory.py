@@ -1,7 +1,8 @@
 """What the checking cosigner remembers from day to day, in one file that it alone can read.
 
-- The next day to check; where each followed log stands; what is withheld and not yet released; the running sum over
-  the half-year's lists, with the random key without which the operator cannot steer it.
+- The next day to check, and the root of the epoch log over those before it; where each followed log stands; what is
+  withheld and not yet released; the running sum over the half-year's lists, with the random key without which the
+  operator cannot steer it.
 - The file is durable before a signature over what it says is released.
 """
 
@@ -45,6 +46,7 @@ class Memory:
     origin: str
     random: Callable[[int], bytes] = field(default=os.urandom, repr=False)
     next_epoch: int = 0
+    epochs_root: bytes = b""
     period: int = -1
     period_key: bytes = field(default=b"", repr=False)
     period_sum: int = 0
@@ -82,6 +84,7 @@ class Memory:
             "schema": SCHEMA,
             "origin": self.origin,
             "nextEpoch": self.next_epoch,
+            "epochsRoot": to_base64(self.epochs_root),
             "period": self.period + 1,
             "key": to_base64(self.period_key),
             "sum": to_base64(self.period_sum.to_bytes(KEY_SIZE, "big")),
@@ -133,6 +136,7 @@ class Memory:
     @classmethod
     def _read(cls, document: Fields) -> Memory:
         memory = cls(document.text("origin"), next_epoch=document.number("nextEpoch"))
+        memory.epochs_root = document.data("epochsRoot")
         memory.period = document.number("period") - 1
         memory.period_key = document.data("key")
         memory.period_sum = int.from_bytes(document.data("sum", size=KEY_SIZE), "big")

@@ -31,7 +31,7 @@ _ANY_DEPTH: Final = -1
 INDEX_PREFIX: Final = b"dienstenintegrator/index/v1\0"
 _PLACE: Final = struct.Struct(">HQ").pack
 _MAX_SHARD: Final = 0xFFFF
-_MAX_PLACES: Final = 0xFFFFFFFF
+MAX_PLACES: Final = 0xFFFFFFFF
 _MAX_INDEX: Final = (1 << 64) - 1
 
 
@@ -114,7 +114,7 @@ def pack_places(places: Sequence[tuple[int, int]]) -> bytes:
 
 def check_places(places: Sequence[tuple[int, int]]) -> None:
     """Raise `Invalid` (`trie-list`) unless a list has places, in range and strictly ascending."""
-    if not 0 < len(places) <= _MAX_PLACES:
+    if not 0 < len(places) <= MAX_PLACES:
         raise Invalid("trie-list", "a list names at least one entry")
     former: tuple[int, int] = (-1, -1)
     for shard, number in places:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,3 +226,44 @@ def test_a_forked_epoch_log_is_not_cosigned(site: Path, operator: Operator) -> N
     write(fork.source(), site / "epochs")
     result = cosign(site, operator)
     assert (result.exit_code, "(fork)" in result.stderr) == (1, True)
+
+
+def other_days(operator: Operator, count: int) -> Operator:
+    """Return an operator with the same key who tells something else of as many days."""
+    other = Operator()
+    other.epoch_signer = operator.epoch_signer
+    for _ in range(count):
+        other.deliver("bsn:7", "svb")
+        other.end_day()
+    return other
+
+
+@pytest.mark.parametrize(("count", "code"), [(3, "fork"), (2, "rollback")])
+def test_the_cosigners_own_memory_tells_a_fork_and_a_rollback_when_the_state_is_lost(
+    site: Path, operator: Operator, count: int, code: str
+) -> None:
+    assert cosign(site, operator).exit_code == 0
+    (site / "cosigned").unlink()
+    shutil.rmtree(site / "checker-state")
+    shutil.rmtree(site / "epochs")
+    write(other_days(operator, count).source(), site / "epochs")
+    result = cosign(site, operator)
+    assert (result.exit_code, f"({code})" in result.stderr) == (1, True)
+    assert not (site / "cosigned").exists()
+
+
+def test_who_cosigns_again_leaves_one_line_and_not_one_for_each_time(site: Path, operator: Operator) -> None:
+    lines = Note.parse((site / "epochs" / "checkpoint").read_bytes()).signatures
+    for _ in range(2):
+        assert cosign(site, operator).exit_code == 0
+        (site / "epochs" / "checkpoint").write_bytes((site / "cosigned").read_bytes())
+        assert len(Note.parse((site / "cosigned").read_bytes()).signatures) == len(lines)
+
+
+def test_days_that_are_not_over_are_not_cosigned(
+    site: Path, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: float(operator.now() - 2 * 86_400))
+    result = cosign(site, operator)
+    assert (result.exit_code, "epochs-ahead" in result.stderr) == (2, True)
+    assert not (site / "cosigned").exists()

@@ -134,6 +134,18 @@ MALFORMED: dict[str, tuple[str, Any]] = {
     ),
     "a list shorter than it says": ("document-malformed", lambda lines: [*lines[:2], lines[2] | {"m": 9}, *lines[3:]]),
     "a list longer than it says": ("document-malformed", lambda lines: [*lines[:2], lines[2] | {"m": 0}, *lines[3:]]),
+    "a list of more than a list can have": (
+        "document-malformed",
+        lambda lines: [*lines[:2], lines[2] | {"m": 1 << 32}, *lines[3:]],
+    ),
+    "a list that goes on with nothing": (
+        "document-malformed",
+        lambda lines: [*lines[:2], lines[2] | {"m": 9}, {"list": []}, *lines[3:]],
+    ),
+    "a member that the header does not have": (
+        "document-malformed",
+        lambda lines: [lines[0] | {"epochs": lines[0]["epochs"] | {"more": 1}}, *lines[1:]],
+    ),
     "an unlisted entry not opened": (
         "index-left-out",
         lambda lines: [line for at, line in enumerate(lines) if at != first_unlisted(lines)],
