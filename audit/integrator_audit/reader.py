@@ -24,7 +24,7 @@ from integrator_audit.keystore import KeyStore
 from integrator_audit.merkle import HASH_SIZE, inclusion_proof
 from integrator_audit.note import Verifier
 from integrator_audit.parts import LETTERS, SALT_SIZE, part_hash
-from integrator_audit.rawlog import read_leaf
+from integrator_audit.rawlog import read_leaf, read_leaves
 from integrator_audit.receipt import Receipt
 from integrator_audit.store import EntryRow, Ground, Head, Identity, Reading, SetAside
 from integrator_audit.stores import open_reading
@@ -144,6 +144,11 @@ class LedgerReader:
         """Return what stands in the log as leaf `index`: 33 bytes of an entry, or the public bytes of a `RawLog`."""
         with self._moment() as head:
             return read_leaf(self._store, index, head.size)
+
+    def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return what stands in the log as the leaves of [start, stop)."""
+        with self._moment() as head:
+            return list(read_leaves(self._store, range(start, stop), head.size))
 
     def last_before(self, at: int) -> Head | None:
         """Return the newest checkpoint that was committed before the moment `at` (ms); the end of every day is kept."""

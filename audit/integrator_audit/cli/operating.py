@@ -14,10 +14,20 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from integrator_audit.audience import AUDIENCES
-from integrator_audit.cli.answering import HOLDS, JsonOption, answering, open_vault, progress
+from integrator_audit.cli.answering import (
+    FAILED,
+    HOLDS,
+    JsonOption,
+    answering,
+    findings_json,
+    open_vault,
+    print_findings,
+    progress,
+)
 from integrator_audit.cli.keys import read_signer, write_new
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases, write_dossier
 from integrator_audit.completeness.days import number_of
+from integrator_audit.completeness.indexcheck import check_index
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.presenting import Sealed
 from integrator_audit.completeness.sealing import PeriodLogs
@@ -175,6 +185,30 @@ def dossier_command(  # noqa: PLR0913  each is an option of the command
         told = {"origin": sealed.epochs.origin, "first": begin, "last": end, "file": str(out)}
         sentence = f"{out}: {end - begin + 1} days. It goes to the checking cosigner and to nobody else."
         _answer(told, sentence, as_json=as_json)
+
+
+def fsck_index_command(
+    index: Annotated[Path, typer.Argument(help="The index beside the log of days.")],
+    *,
+    epochs: Annotated[str, typer.Option(help="The log of days: a file, or a postgresql:// URL.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Rebuild every trie in an index from its lists, and name the days whose pages do not give what was signed."""
+    with answering(as_json=as_json), ExitStack() as stack:
+        days = _reader(epochs)
+        stack.callback(days.close)
+        listed = SqliteIndex.read_only(index)
+        stack.callback(listed.close)
+        with progress(index.name, as_json=as_json) as shown:
+            findings = check_index(listed, days, shown)
+        holds = not findings.items
+        if as_json:
+            told = {"result": "holds" if holds else "failed", "origin": days.origin, "days": days.size}
+            print(json.dumps(told | findings_json(findings.items, findings.left_out)))
+        else:
+            print_findings(findings.items, findings.left_out, print_line=print)
+            print(f"{index}: {days.size} days of {days.origin}: {'everything holds' if holds else 'FAILED'}.")
+        raise typer.Exit(HOLDS if holds else FAILED)
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from integrator_audit.completeness.days import last_day, period_of
 from integrator_audit.completeness.index import Altered, IndexReading, IndexStore, Page, Shape, Trie
 from integrator_audit.completeness.trie import (
     HASH_SIZE,
+    INDEX_PREFIX,
     LABEL_SIZE,
     NOTHING,
     SALT_SIZE,
@@ -44,7 +45,6 @@ MAX_BITS: Final = 32
 FILL: Final = 64
 """Leaves of a page, at most on average."""
 
-INDEX_PREFIX: Final = b"dienstenintegrator/index/v1\0"
 GROUNDS: Final = ("retention", "order")
 HERE, ELSEWHERE, ERASED = 0, 1, 2
 
@@ -142,13 +142,21 @@ def read_page(data: bytes) -> list[Stored]:
     return leaves
 
 
+class PageSink(Protocol):
+    """Takes the pages of a trie; an `IndexStore` keeps them."""
+
+    def add_pages(self, epoch: int, trie: Trie, pages: Sequence[Page]) -> None:
+        """Take pages of a trie that is being built."""
+        ...
+
+
 class TrieWriter:
     """Write one trie, whose leaves come in ascending order of their labels, and their number is known before.
 
     Memory is that of the leaves given at once and of one tile of each level.
     """
 
-    def __init__(self, index: IndexStore, epoch: int, trie: Trie, *, leaves: int) -> None:
+    def __init__(self, index: PageSink, epoch: int, trie: Trie, *, leaves: int) -> None:
         self._write: Callable[[Sequence[Page]], None] = lambda pages: index.add_pages(epoch, trie, pages)
         self.shape = Shape(leaves, bits_for(leaves))
         self._given = 0

@@ -130,3 +130,23 @@ def test_a_dossier_is_compiled_from_files(place: Installation, tmp_path: Path) -
     assert run("dossier", *arguments[:-1], "soon", code=2)["code"] == "day"
     without = [one for one in arguments if one not in keys(place)]
     assert run("dossier", *without, code=2)["code"] == "vault-options"
+
+
+def test_an_index_is_checked_from_the_command_line(place: Installation) -> None:
+    sealer = place.begun()
+    place.deliver(1, 2)
+    place.at(1)
+    sealer.seal_due()
+    arguments = ["fsck-index", place.index_file, "--epochs", place.epoch_file]
+    assert run(*arguments) == {
+        "result": "holds",
+        "origin": "demo.integrator.example/ledger/demo/epochs",
+        "days": FIRST + 1,
+        "findings": [],
+        "findingsLeftOut": 0,
+    }
+    place.index.connection.execute("UPDATE sealed SET leaf = x'10' WHERE epoch = 5")
+    assert [found["where"] for found in run(*arguments, code=1)["findings"]] == ["day 5"]
+    shown = CliRunner().invoke(app, [*map(str, arguments)])
+    assert "day 5: the index has another leaf" in shown.stdout
+    assert "FAILED" in shown.stdout
