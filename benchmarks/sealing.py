@@ -154,7 +154,7 @@ def _make_day(place: Path, entries: int, *, persons: int, recipients: int) -> No
         connection.executemany("INSERT INTO by_recipient VALUES (?, ?, ?)", ((block, *row) for row in to))
     connection.execute("COMMIT")
     note = Checkpoint(signer.name, entries, bytes(32)).sign(signer)
-    store.commit(Batch(0, Head(entries, bytes(32), note, consumed, start_of(_DAY) + 1), (), (), {}, (), {}))
+    store.commit(Batch(0, Head(entries, bytes(32), note, consumed, start_of(_DAY) + 1), (), (), {}, ()))
     store.close()
     vault = Vault.open(place / "persons.sqlite", bytes(32))
     known.sort()

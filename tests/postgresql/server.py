@@ -87,7 +87,7 @@ class Server:
         self._end(signal.SIGKILL)
         # The children keep the shared memory until they have seen that their parent is gone.
         deadline = time.monotonic() + START_SECONDS
-        while self._children():
+        while self.processes():
             assert time.monotonic() < deadline, "children of a killed server live on"
             time.sleep(0.02)
 
@@ -117,7 +117,7 @@ class Server:
             return False
         return True
 
-    def _children(self) -> list[int]:
+    def processes(self) -> list[int]:
         """Return the processes that work in our data directory, which is where every process of a server stands."""
         found: list[int] = []
         for path in Path("/proc").glob("[0-9]*"):

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
@@ -99,7 +99,7 @@ class Session:
             with self.translated():
                 self._usable().cursor().executemany(query, rows)
 
-    def copy(self, query: Query, types: Sequence[str], rows: Iterator[Sequence[object]]) -> None:
+    def copy(self, query: Query, types: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Write rows with COPY in binary; `types` are the columns' types."""
         with self.translated(), self._usable().cursor().copy(query) as copy:
             copy.set_types(types)

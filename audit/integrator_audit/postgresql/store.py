@@ -34,14 +34,12 @@ DRAWN: Final = 16
 
 _Key = TypeVar("_Key", bytes, str)
 
-_ENTRY: Final = (
-    "COPY entry (idx, aid, at, seal, rid, kv, t, years, listed, subject, salt, h, pk, body, p)"
-    " FROM STDIN (FORMAT BINARY)"
-)
-_ENTRY_TYPES: Final = (
+ENTRY_COLUMNS: Final = "idx, aid, at, seal, rid, kv, t, years, listed, subject, salt, h, pk, body, p"
+ENTRY_TYPES: Final = (
     *("int8", "int8", "int8", "int8", "int4", "int4", "int2", "int2", "bool"),
     *("bytea", "bytea", "bytea", "bytea", "bytea", "bytea"),
 )
+_COPY: Final = f"COPY entry ({ENTRY_COLUMNS}) FROM STDIN (FORMAT BINARY)"
 
 
 class PostgresStore(PostgresReading):
@@ -105,7 +103,7 @@ class PostgresStore(PostgresReading):
             statements = self._statement_numbers({row.a for row in batch.entries})
             recipients = self._recipient_numbers({row.recipient for row in batch.entries if row.recipient})
             if batch.entries:
-                self.session.copy(_ENTRY, _ENTRY_TYPES, _columns(batch.entries, statements, recipients))
+                self.session.copy(_COPY, ENTRY_TYPES, columns(batch.entries, statements, recipients))
             with self.session.pipeline():
                 self._write_rest(batch)
         _remember(self._statements, statements)
@@ -265,10 +263,10 @@ class PostgresStore(PostgresReading):
         return numbers
 
 
-def _columns(
+def columns(
     rows: Sequence[EntryRow], statements: Mapping[bytes, int], recipients: Mapping[str, int]
 ) -> Iterator[tuple[object, ...]]:
-    """Yield the columns of `_ENTRY`."""
+    """Yield the values of `ENTRY_COLUMNS`."""
     for row in rows:
         yield (
             row.number,
