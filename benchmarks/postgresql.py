@@ -5,8 +5,8 @@
 - *plain copy*: COPY in binary of the same rows into a table without any index, in transactions of the same size, with
   psycopg. It is what driver and server cost, and nothing of a ledger.
 - *store*: commits of prepared batches: lease, rows with their three indexes, statements, tiles, positions, checkpoint.
-- *ledger*: `Ledger.append` of prepared entries: keys from the vault, salts, hashes, encryption, tree, signature, commit.
-  The vault is in PostgreSQL too; its persons have their keys.
+- *ledger*: `Ledger.append` of prepared entries: keys from the vault, salts, hashes, encryption, tree, signature and
+  commit. The vault is in PostgreSQL too; its persons have their keys.
 
 Every line is measured once in every round, in turn, into empty tables. Without `--database` the server that the tests
 use is started, with `synchronous_commit` and `fsync` on.
