@@ -31,8 +31,8 @@ from tests.unit.audit.audit_samples import GENERATION_KEY
 from tests.unit.audit.label_samples import certificate, label_signer
 
 HOST = "demo.integrator.example/ledger/demo"
-FIRST = number_of(date(2026, 11, 20))
-"""The day on which the sample's epoch log begins."""
+FIRST = number_of(date(2001, 11, 20))
+"""The day on which the sample's epoch log begins; early, so that few days are before it."""
 RECIPIENTS = ("svb", "groeifonds", "gemeente-1")
 
 
@@ -94,7 +94,7 @@ def entry(
     value = sha256(b"value %d" % sequence).hexdigest()
     return Entry(
         type=0x01,
-        a=part("sample.a/v1", {"recipient": recipient, "purpose": "pension", "date": "2026-11-20", "retention": 10}),
+        a=part("sample.a/v1", {"recipient": recipient, "purpose": "pension", "date": "2001-11-20", "retention": 10}),
         d=part(
             "sample.d/v1",
             {
@@ -225,7 +225,7 @@ class Installation:
         return Sealer(epochs, index, logs=self.logs, secrets=self.secrets, clock=lambda: self.now)
 
     def begun(self) -> Sealer:
-        """Return the sealer of an epoch log that begins on the first day; its 9,820 leaves are made once in a run."""
+        """Return the sealer of an epoch log that begins on the first day; its leaves are made once in a run."""
         for name, content in _begun(self.shards).items():
             (self.directory / name).write_bytes(content)
         return self.sealer()

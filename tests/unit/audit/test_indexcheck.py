@@ -84,7 +84,7 @@ def test_each_damaged_byte_of_each_page_is_found(copied: tuple[SqliteIndex, Ledg
         ("UPDATE trie SET bits = bits + 1 WHERE trie = 1", "index-page"),
         ("DELETE FROM cut", "index-cut"),
         ("UPDATE cut SET size = size - 1", "index-cut"),
-        ("DELETE FROM sealed WHERE epoch = 9819", "index-leaf"),
+        ("DELETE FROM sealed WHERE epoch = 688", "index-leaf"),
     ],
 )
 def test_what_is_missing_or_changed_is_named(
