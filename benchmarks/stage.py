@@ -79,7 +79,12 @@ def documents() -> list[Stated]:
 async def open_stage(data: Path) -> AsyncGenerator[Stage]:
     """Run everything in `data`, an empty directory; all of it is stopped when the context is left."""
     settings = Settings(
-        profile="development", installation="benchmark", host="benchmark.example", lanes=LANES, workers=1
+        profile="development",
+        installation="benchmark",
+        host="benchmark.example",
+        lanes=LANES,
+        workers=1,
+        ledger_unlisted=0,
     )
     installation = Installation.create(data, settings)
     secrets = installation.secrets

@@ -27,11 +27,15 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "lane-stopped": "The lane gave up its partitions.",
     "lane-waits": "The lane does not decide now, and says why.",
     "lanes-group-restarted": "The membership through which workers share the lanes failed and is made anew.",
+    "ledger-day-sealed": "A day was sealed: its lists are in the epoch log's leaf.",
+    "ledger-day-waits": "A day is over and cannot be sealed yet; the code says what it waits for.",
     "ledger-log-opened": "A log is written from now on; the one before it, if there is one, is closed for good.",
     "ledger-published": "A log's static files and checkpoint were written as far as its size.",
     "ledger-publishing-failed": "A log's static files could not be written; they are tried again.",
+    "ledger-quorum-missing": "Too few witnesses cosigned a checkpoint in time; it is not published, and asked again.",
     "ledger-restarted": "A log is opened anew after an error whose outcome is unknown; it goes on from its positions.",
     "ledger-set-aside": "A record could not become entries; its position and reason are kept in the log's file.",
+    "ledger-unlisted-many": "A day has more withheld entries than `ledger_unlisted`, so it stands out: raise it.",
     "ledger-waits": "A log waits for this machine's copy of the directory.",
     "positions-not-copied": "The copy of positions for lag tools could not be written; nothing depends on it.",
     "process-failed": "A process ended because of an error that an operator can do something about.",
@@ -45,6 +49,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
 SPANS: Final[dict[str, str]] = {
     "lane.transaction": "One transaction of one lane over all its streams.",
     "ledger.append": "One batch of disclosure records made into ledger entries.",
+    "ledger.seal": "The sealing of one day: its lists made, its leaf in the epoch log.",
 }
 
 METRICS: Final[dict[str, tuple[str, str]]] = {
@@ -52,6 +57,10 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
     "integrator.lane.records": ("1", "Source records of committed transactions, by lane."),
     "integrator.lane.restarts": ("1", "Starts of a lane after an error, by lane and code of the error."),
     "integrator.ledger.behind": ("1", "Records that the event log holds and a log of the ledger does not, by log."),
+    "integrator.ledger.day-listed": ("1", "Entries that the newest sealed day lists under persons."),
+    "integrator.ledger.day-unlisted": ("1", "Entries of the newest sealed day that are withheld or padding."),
+    "integrator.ledger.days-sealed": ("1", "Days sealed since the start."),
+    "integrator.ledger.days-waiting": ("1", "Days that are over and not sealed."),
     "integrator.ledger.entries": ("1", "Entries made durable, by log."),
     "integrator.ledger.set-aside": ("1", "Records set aside, by log and reason."),
 }

@@ -25,7 +25,7 @@ from integrator.domain.topics import DISCLOSURES, agency_topic, source_principal
 from integrator.kafka.access import OPERATOR
 from integrator.kafka.accounts import Accounts, read_accounts, read_ends
 from integrator.operation.processes import readers_of
-from integrator.recording.logs import INSTITUTION, LedgerFiles
+from integrator.recording.logs import LedgerFiles, is_shard
 from integrator.sdk.delivered import Delivered
 from integrator.sdk.message import SourceMessage
 from integrator.sdk.owner import RegistryOwner
@@ -225,7 +225,7 @@ class Play:
             if not published.is_file() or published.read_bytes() != reader.checkpoint():
                 return False
             positions = reader.positions()
-            if not log.startswith(INSTITUTION) and any(positions.get(place, 0) < end for place, end in ends.items()):
+            if is_shard(log) and any(positions.get(place, 0) < end for place, end in ends.items()):
                 return False
         return bool(files.logs())
 

@@ -18,7 +18,7 @@ from integrator.domain.identifiers import split_stream
 from integrator.domain.topics import QUARANTINE, source_topic
 from integrator.kafka.access import OPERATOR
 from integrator.kafka.accounts import read_accounts, read_all, read_ends, read_steps
-from integrator.recording.logs import INSTITUTION, LedgerFiles
+from integrator.recording.logs import EPOCHS, INSTITUTION, LedgerFiles
 
 Document = dict[str, Any]
 
@@ -49,7 +49,7 @@ async def report(play: Play, *, started: datetime) -> Document:
         "refused": dict(sorted(play.story.refused.items())),
         "quarantined": len(await read_all(operator, QUARANTINE)),
         "unidentified": unidentified,
-        "entries": sum(log["size"] for log in logs["subjects"]),
+        "entries": sum(log["size"] - log["unlisted"] for log in logs["subjects"]),
         "ledger": logs,
         "latencyMs": {"p50": _percentile(latencies, 0.50), "p99": _percentile(latencies, 0.99)},
         "secondsToFirstDelivery": round((first - started).total_seconds(), 2) if first else None,
@@ -79,17 +79,20 @@ async def _published(play: Play) -> Document:
 
 def _logs(play: Play) -> Document:
     files = LedgerFiles(play.stage.installation.ledger)
-    shown: Document = {"subjects": [], "institution": None}
+    shown: Document = {"subjects": [], "institution": None, "days": None}
     for name in files.logs():
         reader = play.readers.reader(name)
         log = {
             "origin": reader.origin,
             "vkey": reader.vkey,
             "size": reader.size,
+            "unlisted": play.readers.unlisted(name),
             "root": base64.b64encode(reader.root).decode(),
             "directory": str(files.public(name)),
         }
-        if name.startswith(INSTITUTION):
+        if name == EPOCHS:
+            shown["days"] = log
+        elif name.startswith(INSTITUTION):
             shown["institution"] = log
         else:
             shown["subjects"].append(log)

@@ -3,7 +3,8 @@
     feeder      applies the directory's topic to this machine's copy
     api         the one writer of the directory, and HTTP
     worker-<n>  the lanes that the group gives it
-    ledger      disclosures and steps into the logs
+    labels      people's label keys: the only one that knows numbers and the key of a half-year
+    ledger      disclosures and steps into the logs, and the days over them
 
 `python -m integrator.operation.processes ROLE DIR` is one of them; the supervisor starts them so.
 """
@@ -44,20 +45,26 @@ from integrator.operation import logs
 from integrator.operation.brakes import LedgerBrakes
 from integrator.operation.exporting import export
 from integrator.operation.provisioned import ProvisionedWriter
-from integrator.operation.secrets import key
+from integrator.operation.secrets import Secrets, key
 from integrator.operation.settings import Installation
 from integrator.operation.supervisor import MUST_NOT_GO_ON, until_told
 from integrator.operation.watching import InstallationWatch
 from integrator.recording.auditing import Auditing
 from integrator.recording.entered import Entered
+from integrator.recording.failures import translated
 from integrator.recording.indexing import Indexing
-from integrator.recording.logs import LedgerFiles, Naming
+from integrator.recording.keeper import Terms
+from integrator.recording.label_service import LabelKeys
+from integrator.recording.label_wire import LEDGER, LabelClient
+from integrator.recording.label_wire import serve as serve_labels
+from integrator.recording.logs import LedgerFiles, Naming, wall_clock
 from integrator.recording.openings import Openings
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.quotas import Quotas
 from integrator.recording.readers import Readers
 from integrator.recording.searching import Searches
 from integrator.routing.reference import PythonEngine
+from integrator_audit.witnessing.policy import Policy
 
 _DIRECTORY_SECONDS: Final = 60.0
 _COLLECTED_EVERY: Final = 20_000
@@ -70,7 +77,7 @@ def commands(installation: Installation) -> list[tuple[str, Sequence[str]]]:
     workers = [f"worker-{number}" for number in range(installation.settings.workers)]
     return [
         (role, (sys.executable, "-m", "integrator.operation.processes", role, str(installation.data)))
-        for role in ("feeder", "api", *workers, "ledger")
+        for role in ("feeder", "labels", "api", *workers, "ledger")
     ]
 
 
@@ -135,6 +142,46 @@ async def run_worker(installation: Installation, stop: asyncio.Event) -> None:
         directory.close()
 
 
+class AccountSecrets:
+    """The secrets under which agencies are listed: one each, which they have too. `RecipientSecrets` of the ledger."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+
+    def secret(self, recipient: str) -> bytes:
+        """Return the 32 bytes of an agency, made when they are first needed."""
+        return self._secrets.create(f"account-{recipient}", key)
+
+
+def ledger_terms(installation: Installation) -> Terms:
+    """Return how the ledger is to be kept. Raises `Refused` or `Invalid` for a policy that cannot be used."""
+    settings = installation.settings
+    policy = None
+    if settings.ledger_policy:
+        path = installation.data / settings.ledger_policy
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise Refused(
+                "ledger-policy", f"The policy of witnesses {path} cannot be read: {error.strerror}."
+            ) from None
+        with translated():
+            policy = Policy.parse(data)
+    return Terms(settings.ledger_shards, settings.ledger_unlisted, policy)
+
+
+async def run_labels(installation: Installation, stop: asyncio.Event) -> None:
+    """Make people's label keys for the ledger and for the interface."""
+    store = installation.secrets
+    keys = LabelKeys(
+        store,
+        identities=Identities(store.create("label-identities", key), random=secrets.token_bytes),
+        ledger_key=store.create("pseudonym-ledger", key),
+        clock=wall_clock,
+    )
+    await serve_labels(keys, installation.labels, stop)
+
+
 async def run_ledger(installation: Installation, stop: asyncio.Event) -> None:
     """Make ledger entries of what the lanes disclosed, and of the steps and refusals of the institution."""
     directory = await _directory(installation)
@@ -146,7 +193,8 @@ async def run_ledger(installation: Installation, stop: asyncio.Event) -> None:
         keys=Keys(store.create("ledger-signing", key), store.create("vault-generation-1", key)),
         directories=directory,
         source=lambda topics, share: KafkaDisclosureSource(connection, topics, share),
-        shards=installation.settings.ledger_shards,
+        labels=(LabelClient(installation.labels, LEDGER), AccountSecrets(store)),
+        terms=ledger_terms(installation),
     )
     try:
         await process.run(stop)
@@ -198,7 +246,7 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
                     disclosures.router(openings, _citizens(installation), cursor_key=cursor_key),
                     audit.router(auditing, tokens_of(installation), cursor_key=cursor_key),
                 ],
-                root=ledger.routes(readers),
+                root=ledger.routes(readers, witnessed=bool(installation.settings.ledger_policy)),
             )
         )
         with _listening(installation) as listener:
@@ -274,6 +322,7 @@ RUNS: Final[dict[str, Callable[[Installation, asyncio.Event], Awaitable[None]]]]
     "feeder": run_feeder,
     "api": run_api,
     "worker": run_worker,
+    "labels": run_labels,
     "ledger": run_ledger,
 }
 

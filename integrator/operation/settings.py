@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     """Fixed at installation."""
     ledger_shards: int = Field(default=1, ge=1, le=256)
     """How many subject shards the lanes are divided over, each with a writer of its own; fixed at installation."""
+    ledger_unlisted: int = Field(default=64, ge=0, le=65_536)
+    """How many entries of each day are unlisted: padding, and among it what a supervisor's order withholds."""
+    ledger_policy: str = ""
+    """A file with the witnesses that have to cosign what is published (C2SP tlog-policy); empty publishes at once."""
     workers: int = Field(default=2, ge=1, le=64)
     bootstrap: str = ""
     """`host:port,…` of the cluster; empty means the development broker of this directory."""
@@ -132,6 +136,11 @@ class Installation:
     def ledger(self) -> Path:
         """Where the logs are."""
         return self.data / "ledger"
+
+    @property
+    def labels(self) -> Path:
+        """Where the label service can be asked."""
+        return self.data / "run" / "labels"
 
     @property
     def bootstrap(self) -> str:

@@ -9,6 +9,8 @@ A *series* is a log with those that follow it, half-year after half-year: `s0`, 
     ledger/epochs-index.sqlite        the tries of the days, from which a person's list is proved
     ledger/s0-2026h2.search.sqlite    its index by part A, for auditors; removed, it is built again
     ledger/persons.sqlite             the people's keys, apart: what erasure deletes
+    ledger/labels-2026h2.json         the public key under which people's labels of a half-year can be checked
+    ledger/asked/s0-2026h2            what witnesses were asked to cosign, in no backup of the rest
     ledger/s0-2026h2.vkey             the key with which its checkpoints are verified, one line
     ledger/public/s0-2026h2/…         static files by the C2SP paths
     ledger/state.json                 how far the logs are, for operators and for lanes
@@ -16,13 +18,16 @@ A *series* is a log with those that follow it, half-year after half-year: `s0`, 
 
 from __future__ import annotations
 
+import base64
 import hmac
+import json
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from integrator.domain.errors import Refused
 
@@ -110,6 +115,19 @@ def signing_seed(secret: bytes, origin: str) -> bytes:
     return hmac.digest(secret, _KEY + origin.encode(), "sha256")
 
 
+class LabelKeyFile(NamedTuple):
+    """The public key of a half-year (SubjectPublicKeyInfo) and its permutation certificate."""
+
+    spki: bytes
+    certificate: tuple[bytes, ...]
+
+    @property
+    def text(self) -> str:
+        """What stands in the file."""
+        roots = [base64.b64encode(root).decode() for root in self.certificate]
+        return json.dumps({"spki": base64.b64encode(self.spki).decode(), "certificate": roots}) + "\n"
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerFiles:
     """Where the files of the ledger are, below `root`."""
@@ -150,6 +168,28 @@ class LedgerFiles:
     def series(self, series: str) -> list[str]:
         """Return the logs of one series that exist here, the oldest first."""
         return [name for name in self.logs() if series_of(name) == series]
+
+    def asked(self, log: str) -> Path:
+        """What witnesses were asked to cosign of one log. It belongs into no backup of the ledger."""
+        return self.root / "asked" / log
+
+    def label_key(self, half: str) -> Path:
+        """The public label key of a half-year with its certificate, JSON."""
+        return self.root / f"labels-{half}.json"
+
+    def label_halves(self) -> list[str]:
+        """Return the half-years whose label key is here, the oldest first."""
+        return sorted(path.stem.removeprefix("labels-") for path in self.root.glob("labels-*.json"))
+
+    def read_label_key(self, half: str) -> LabelKeyFile | None:
+        """Return the public label key of a half-year, or `None` before it was made."""
+        try:
+            told = json.loads(self.label_key(half).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        return LabelKeyFile(
+            base64.b64decode(told["spki"]), tuple(base64.b64decode(root) for root in told["certificate"])
+        )
 
     @property
     def index(self) -> Path:

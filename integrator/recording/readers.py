@@ -5,6 +5,8 @@ A log that the ledger's process has not made yet is `Unavailable` (`no-log`), no
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from integrator.recording.failures import translated
 from integrator.recording.logs import INSTITUTION, LedgerFiles, half_year_of, is_shard, shard, shard_number
 from integrator_audit import LedgerReader, Vault
 from integrator_audit.halfyear import period_of_origin
+from integrator_audit.stores import open_reading
 
 
 def _whole(files: LedgerFiles) -> list[str]:
@@ -57,11 +60,14 @@ class Readers:
                 if log not in self:
                     raise Unavailable("no-log", "There is no such log here, or not yet.")
                 with translated():
-                    if self._vault is None:
-                        self._vault = Vault.read_only(self._files.persons, self._generation_key)
-                    found = LedgerReader.open(self._files.database(log), vault=self._vault)
+                    found = LedgerReader.open(self._files.database(log), vault=self._keys())
                 self._open[log] = found
             return found
+
+    def label(self, pseudonym: bytes, period: int) -> bytes | None:
+        """Return the signature that makes a person's labels in a half-year, if the ledger keeps it."""
+        with self._lock, translated():
+            return self._keys().labels([pseudonym], period).get(pseudonym)
 
     def latest(self, series: str) -> LedgerReader:
         """Return the reader of the newest log of `series` (`s0`, `institution`). Raises `Unavailable` (`no-log`)."""
@@ -94,9 +100,28 @@ class Readers:
             vault = self._vault
             return {} if vault is None else vault.identities(pseudonyms, period_of_origin(reader.origin))
 
+    def vkeys(self) -> list[str]:
+        """Return the verification keys of all logs, in the order of their names."""
+        return [self._files.vkey(name).read_text("utf-8").strip() for name in _whole(self._files)]
+
+    def label_keys(self) -> dict[str, dict[str, object]]:
+        """Return the public label keys by half-year: `spki` and the nine roots of `certificate`, in base64."""
+        return {half: json.loads(self._files.label_key(half).read_text("utf-8")) for half in self._files.label_halves()}
+
+    def unlisted(self, log: str) -> int:
+        """Return how many entries of a log are listed under nobody: padding, and what an order withholds."""
+        with translated(), contextlib.closing(open_reading(self._files.database(log))) as reading:
+            head = reading.head()
+            return 0 if head is None else len(reading.unlisted_between(0, head.size))
+
     def every(self) -> list[LedgerReader]:
         """Return the readers of all logs that exist, in the order of their names."""
         return [self.reader(name) for name in _whole(self._files)]
+
+    def _keys(self) -> Vault:
+        if self._vault is None:
+            self._vault = Vault.read_only(self._files.persons, self._generation_key)
+        return self._vault
 
     def close(self) -> None:
         """Close every file."""

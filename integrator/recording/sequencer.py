@@ -130,6 +130,28 @@ class Ledgers(Protocol):
     def positions(self) -> Mapping[TopicPartition, int]: ...
 
 
+class Due(NamedTuple):
+    """Entries to add to a commit, and the marks that stand among its positions when it is durable."""
+
+    entries: Sequence[Entry]
+    marks: Mapping[tuple[str, int], int]
+
+
+NOTHING: Final = Due((), {})
+
+
+class Beside(Protocol):
+    """Says what a commit adds to the entries of the records."""
+
+    def due(self, now: int, entries: Sequence[Entry]) -> Due:
+        """Return what a commit at `now` (ms since 1970) that has these entries is to add."""
+        ...
+
+    def committed(self, now: int, entries: Sequence[Entry], marks: Mapping[tuple[str, int], int]) -> None:
+        """Take note of a durable commit with these entries in all."""
+        ...
+
+
 class Statement(NamedTuple):
     """What a record will say: from which directory position on, and how its entries are made of that knowledge."""
 
@@ -180,6 +202,8 @@ class Sequencer:
     ledger: Ledgers
     recorder: Recorder
     directories: Directories
+    beside: Beside | None = None
+    """What goes into the log without a record."""
     until: int | None = None
     """When the log's half-year is over, in milliseconds since 1970; `None`: never."""
     clock: Clock = wall_clock
@@ -201,9 +225,12 @@ class Sequencer:
                     for place, position in batch.next_positions.items()
                     if position > positions.get(place, 0)
                 }
-                if not following or await self._record(batch, positions, following, stop):
-                    positions.update(following)
-                    self._advance(batch)
+                if not following:
+                    await self._alone()
+                elif not await self._record(batch, positions, following, stop):
+                    continue
+                positions.update(following)
+                self._advance(batch)
         finally:
             await self.source.close()
 
@@ -239,11 +266,7 @@ class Sequencer:
             now = self.clock()
             if self._is_over(now):
                 return False
-            # A crash before the commit leaves the log as it was, one after it has the positions beside the entries:
-            # both times reading goes on where the ledger says.
-            with translated():
-                await in_thread(self.ledger.append, entries, positions=following, set_aside=set_aside, now_ms=now)
-        _ENTRIES.add(len(entries), {"log": self.log})
+            await self._commit(entries, following, set_aside, now)
         for aside in set_aside:
             _SET_ASIDE.add(1, {"log": self.log, "reason": aside.reason})
             _LOG.warning(
@@ -255,6 +278,31 @@ class Sequencer:
                 reason=aside.reason,
             )
         return True
+
+    async def _alone(self) -> None:
+        """Commit what is due without a record, if anything is."""
+        now = self.clock()
+        if self.beside is not None and not self._is_over(now) and self.beside.due(now, ()).entries:
+            await self._commit([], {}, [], now)
+
+    async def _commit(
+        self,
+        entries: list[Entry],
+        following: Mapping[TopicPartition, int],
+        set_aside: Sequence[SetAside],
+        now: int,
+    ) -> None:
+        more = NOTHING if self.beside is None else self.beside.due(now, entries)
+        entries = [*entries, *more.entries]
+        # A crash before the commit leaves the log as it was, one after it has the positions beside the entries: both
+        # times reading goes on where the ledger says.
+        with translated():
+            await in_thread(
+                self.ledger.append, entries, positions={**following, **more.marks}, set_aside=set_aside, now_ms=now
+            )
+        if self.beside is not None:
+            self.beside.committed(now, entries, more.marks)
+        _ENTRIES.add(len(entries), {"log": self.log})
 
     def _is_over(self, now: int) -> bool:
         return self.until is not None and now >= self.until

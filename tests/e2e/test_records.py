@@ -141,13 +141,15 @@ def test_each_person_whom_a_delivery_names_has_one_entry_in_the_ledger_and_nobod
     for index in range(log.size):
         opening = log.opening(index, "ADS")
         a, d, s = (json.loads(base64.b64decode(opening[letter]["bytes"])) for letter in "ADS")
+        if a["schema"] == "dienstenintegrator/padding/v1":
+            continue
         place = d["topic"], d["partition"], d["lane"], d["sequence"], d["valueSha256"]
         # Where somebody in the event has asked for secrecy, part A of the others' entries names no authorisation.
         assert ("authorisation" in a) != ("authorisation" in d)
         assert "authorisation" in a or s["role"] != "subject"
         found[(*place, (a | d)["authorisation"], s["role"])] += 1
     assert found == expected
-    assert played.document["entries"] == expected.total() == played.document["ledger"]["subjects"][0]["size"]
+    assert played.document["entries"] == expected.total()
     assert played.document["unidentified"] == others
 
 
@@ -157,6 +159,8 @@ def test_an_entry_says_of_a_person_only_the_fields_that_concern_them(played: Pla
     for index in range(log.size):
         opening = log.opening(index, "ADS")
         a, d, s = (json.loads(base64.b64decode(opening[letter]["bytes"])) for letter in "ADS")
+        if a["schema"] == "dienstenintegrator/padding/v1":
+            continue
         said[(a | d)["authorisation"], s["role"]].add(tuple(a["fields"]))
         assert all(line.startswith(("NL, ", "BE, ")) for line in a["basis"])
     assert {tuple(sorted(fields)) for fields in said["s3-groeifonds-geboorte", "parent"]} == {

@@ -132,7 +132,9 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     (folder / "changes.jsonl").write_text(later, "utf-8")
     (folder / "directory.yaml").write_text(yaml.safe_dump_all(documents(line)), "utf-8")
     data = folder / "installation"
-    Installation.create(data, Settings(profile="development", installation="proef", lanes=4, workers=2))
+    Installation.create(
+        data, Settings(profile="development", installation="proef", lanes=4, workers=2, ledger_unlisted=0)
+    )
     running = Running(data)
     running.start()
     try:

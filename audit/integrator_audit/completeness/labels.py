@@ -155,13 +155,20 @@ class FileUniqueSigner:
         (`label-key`).
         """
         try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
+            pem = path.read_bytes()
         except OSError as error:
             raise Unavailable("label-key-unreadable", f"{path} cannot be read: {error.strerror}") from error
+        return cls.read(pem, what=str(path))
+
+    @classmethod
+    def read(cls, pem: bytes, *, what: str = "the label key") -> FileUniqueSigner:
+        """Read a key's text in PEM; raise as `open` does, and call it `what`."""
+        try:
+            key = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise Invalid("label-key-file", f"{path} does not hold a private key in PEM without a password") from error
+            raise Invalid("label-key-file", f"{what} is not a private key in PEM without a password") from error
         if not isinstance(key, RSAPrivateKey):
-            raise Invalid("label-key-file", f"{path} does not hold an RSA key")
+            raise Invalid("label-key-file", f"{what} is not an RSA key")
         return cls(key)
 
     @property

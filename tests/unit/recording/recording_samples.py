@@ -191,6 +191,11 @@ def disclosure(sequence: int = 1, **change: Any) -> bytes:
     return record_type("ledger/disclosure").encode(members | change)
 
 
+def read_value(sequence: int) -> bytes:
+    """SHA-256 of the value that the delivery with this number had."""
+    return hashlib.sha256(b"%d" % sequence).digest()
+
+
 def record(value: bytes | None, position: int, **change: Any) -> LogRecord:
     members: dict[str, Any] = {
         "topic": topics.DISCLOSURES,

@@ -18,8 +18,9 @@ from starlette.testclient import TestClient
 from integrator.domain import topics
 from integrator.domain.errors import Refused, Tampered, Unavailable
 from integrator.http import ledger as ledger_files
-from integrator.recording import process
+from integrator.recording import keeper
 from integrator.recording.institution import TEXTS
+from integrator.recording.keeper import Terms
 from integrator.recording.logs import Clock, LedgerFiles, Naming, end_of, half_year, half_year_at, is_log, signing_seed
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.readers import Readers, open_log
@@ -66,14 +67,23 @@ def noon() -> int:
     return world.AT_MS
 
 
-def ledger(root: Path, sources: Sources, *, keys: Keys = KEYS, shards: int = 1, clock: Clock = noon) -> LedgerProcess:
+def ledger(
+    root: Path,
+    sources: Sources,
+    *,
+    keys: Keys = KEYS,
+    shards: int = 1,
+    clock: Clock = noon,
+    directory: world.StillDirectory | None = None,
+) -> LedgerProcess:
     return LedgerProcess(
         LedgerFiles(root),
         naming=NAMING,
         keys=keys,
-        directories=world.StillDirectory(world.knowledge(), at=100),
+        directories=directory or world.StillDirectory(world.knowledge(), at=100),
         source=sources,
-        shards=shards,
+        labels=None,
+        terms=Terms(shards=shards),
         clock=clock,
     )
 
@@ -140,7 +150,7 @@ async def test_a_restart_enters_nothing_twice_and_knows_the_refusals_again(tmp_p
 
 
 async def test_a_log_goes_on_after_kafka_was_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "PAUSE", 0.01)
+    monkeypatch.setattr(keeper, "PAUSE", 0.01)
     await run(tmp_path, Sources(disclosures(3), fail=2))
     reader = LedgerReader.open(tmp_path / "s0-2026h2.sqlite")
     assert reader.size == 9

@@ -86,7 +86,8 @@ async def test_a_batch_that_was_read_before_the_end_and_not_committed_goes_into_
     clock = Moving(END - 1)
     directory = world.StillDirectory(world.knowledge(), at=9)
     sources = Sources(disclosures(2))
-    process = ledger(tmp_path, sources, clock=clock)
+    # Behind at first: the batch waits while the half-year ends.
+    process = ledger(tmp_path, sources, clock=clock, directory=directory)
     process._directories = directory
     stop = asyncio.Event()
     running = asyncio.create_task(process.run(stop))
