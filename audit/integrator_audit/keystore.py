@@ -124,7 +124,7 @@ class KeyStore(Protocol):
         ...
 
     def destroy_labels(self, period: int) -> int:
-        """Destroy the label keys of everybody in a period; return how many there were."""
+        """Destroy the label keys in a period of those who have no other key left in it; return how many there were."""
         ...
 
     def rewrap(self, progress: Progress = no_progress) -> int:

@@ -216,11 +216,13 @@ class Vault:
 
     def destroy_class(self, key_class: int) -> int:
         """Destroy the keys of everybody in a class; return how many there were."""
-        return self._destroy_all("DELETE FROM person WHERE class = ?", key_class)
+        return self._destroy_all("DELETE FROM person WHERE class = ?", (key_class,))
 
     def destroy_labels(self, period: int) -> int:
-        """Destroy the label keys of everybody in a period; return how many there were."""
-        return self._destroy_all("DELETE FROM label WHERE period = ?", period)
+        """Destroy the label keys in a period of those who have no other key left in it; return how many there were."""
+        classes = classes_of(period)
+        left = f"SELECT 1 FROM person WHERE class IN ({_marks(classes)}) AND person.pseudonym = label.pseudonym"  # noqa: S608  marks
+        return self._destroy_all(f"DELETE FROM label WHERE period = ? AND NOT EXISTS ({left})", (period, *classes))  # noqa: S608
 
     def rewrap(self, progress: Progress = no_progress) -> int:
         """Bring every key to a new generation, and return its number; the former ones are not destroyed.
@@ -336,10 +338,10 @@ class Vault:
         generation, wrapped = rows[0]
         return AESGCM(self._wrapping.unwrap(generation, kind, name, wrapped)[:KEY_SIZE])
 
-    def _destroy_all(self, statement: str, number: int) -> int:
+    def _destroy_all(self, statement: str, parameters: Sequence[int]) -> int:
         with self._lock:
             with self._tables.transaction():
-                count = self._tables.run(statement, (number,))
+                count = self._tables.run(statement, parameters)
                 self._count_destruction()
             self._tables.cleanse()
         return count

@@ -118,8 +118,7 @@ class Eraser:
                 self._keys.destroy_class(key_class(log.period, years))
         for period in sorted({log.period for log, _ in due}):
             lists += self._erase_lists(period)
-            if len(due_lengths(period, today)) == len(due_lengths(period, period_bounds(period + 100)[0])):
-                self._keys.destroy_labels(period)
+            self._keys.destroy_labels(period)
         return Erased({"retention": erased} if erased else {}, lists, waiting)
 
     def by_order(self, order: ErasureOrder, progress: Progress = no_progress) -> Erased:

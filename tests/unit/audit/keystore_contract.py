@@ -170,12 +170,17 @@ class KeyStoreContract:
         assert not is_key(made[PEOPLE[0], CLASS].cipher, keys[PEOPLE[0], CLASS].cipher)
         assert is_key(made[PEOPLE[2], CLASS].cipher, keys[PEOPLE[2], CLASS].cipher)
 
-    def test_whole_classes_and_periods_are_destroyed(self, kept: Kept) -> None:
+    def test_whole_classes_are_destroyed_and_then_the_label_keys_of_those_who_have_no_key_left(
+        self, kept: Kept
+    ) -> None:
         vault = self.open(kept)
-        vault.people([*in_class(PEOPLE), (PEOPLE[0], key_class(53, 2))])
-        vault.keep_labels({PEOPLE[0]: b"y"}, 53)
+        vault.people([*in_class(PEOPLE), (PEOPLE[0], key_class(53, 2)), (PEOPLE[1], key_class(54, 2))])
+        vault.keep_labels({PEOPLE[0]: b"y", PEOPLE[1]: b"z"}, 53)
+        assert (vault.destroy_labels(53), len(vault.labels(PEOPLE, 53))) == (0, 2)
         assert (vault.destroy_class(CLASS), vault.destroy_class(CLASS)) == (len(PEOPLE), 0)
         assert vault.person(PEOPLE[0], key_class(53, 2)) is not None
+        assert (vault.destroy_labels(53), vault.labels(PEOPLE, 53)) == (1, {PEOPLE[0]: b"y"})
+        vault.destroy_class(key_class(53, 2))
         assert (vault.destroy_labels(53), vault.labels(PEOPLE, 53)) == (1, {})
 
     def test_a_renewed_key_seals_and_the_older_one_still_opens_until_it_is_destroyed(self, kept: Kept) -> None:
