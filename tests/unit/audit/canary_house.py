@@ -91,7 +91,7 @@ class House(Installation):
     def search(self) -> IndexFile:
         """Bring the index of search of shard 0 up to date, in blocks of two entries, and open it for reading."""
         log = StoredLog(open_reading(self.file("s0", PERIOD_NUMBER)))
-        path = self.directory / "s0-2026h2.search.sqlite"
+        path = self.file("s0", PERIOD_NUMBER).with_suffix(".search.sqlite")
         file = IndexFile.open(path)
         file.update(log, height=1)
         file.close()

@@ -31,7 +31,8 @@ from tests.unit.audit.sealing_samples import FIRST, key, number_text
 from tests.unit.audit.test_presenting import sealed, shown
 
 NOWHERE: set[str] = set()
-LOGS, VAULT, INDEX = {"s0-2026h2.sqlite", "s1-2026h2.sqlite"}, {"persons.sqlite"}, {"epochs.index.sqlite"}
+HALF = days.period_name(PERIOD_NUMBER)
+LOGS, VAULT, INDEX = {f"s0-{HALF}.sqlite", f"s1-{HALF}.sqlite"}, {"persons.sqlite"}, {"epochs.index.sqlite"}
 STAND = {
     "number": NOWHERE,
     "label key": NOWHERE,
@@ -133,7 +134,7 @@ def test_a_backup_opens_nothing_of_the_person_once_the_generation_has_changed(ho
     backup = tmp_path / "backup"
     shutil.copytree(house.directory, backup, ignore=shutil.ignore_patterns("keys"))
     with_old_keys = Vault.open(backup / "persons.sqlite", house.generations)
-    reader = LedgerReader.open(backup / "s0-2026h2.sqlite", vault=with_old_keys)
+    reader = LedgerReader.open(backup / f"s0-{HALF}.sqlite", vault=with_old_keys)
     assert reader.opening(reader.indices_of(SUBJECT)[0], "ADSP"), "the backup that opens nothing must once have opened"
     reader.close()
     with_old_keys.close()
@@ -144,7 +145,7 @@ def test_a_backup_opens_nothing_of_the_person_once_the_generation_has_changed(ho
         Vault.open(backup / "persons.sqlite", house.generations)
     assert caught.value.code == "vault-other-key"
     for shard in SHARDS:
-        reader = LedgerReader.open(backup / f"s{shard}-2026h2.sqlite", vault=house.vault)
+        reader = LedgerReader.open(backup / f"s{shard}-{HALF}.sqlite", vault=house.vault)
         (index,) = reader.indices_of(SUBJECT)
         for letter in "DSP":
             with pytest.raises(Refused) as erased:
@@ -177,7 +178,7 @@ def test_the_index_of_search_counts_the_person_no_more_and_holds_no_name(house: 
         return sum(counts)
 
     before = persons()
-    assert found(goes(house), {"search": house.files()["s0-2026h2.search.sqlite"]}) == dict.fromkeys(STAND, NOWHERE)
+    assert found(goes(house), {"search": house.files()[f"s0-{HALF}.search.sqlite"]}) == dict.fromkeys(STAND, NOWHERE)
     house.forget()
     assert persons() == before - 1
 
