@@ -5,7 +5,7 @@
 - *plain copy*: COPY in binary of the same rows into a table without any index, in transactions of the same size, with
   psycopg. It is what driver and server cost, and nothing of a ledger.
 - *store*: commits of prepared batches: lease, rows with their three indexes, statements, tiles, positions, checkpoint.
-- *ledger*: `Ledger.append` of prepared entries: keys from the vault, salts, hashes, encryption, tree, signature and
+- *ledger*: `LedgerWriter.append` of prepared entries: keys from the vault, salts, hashes, encryption, tree, signature,
   commit. The vault is in PostgreSQL too; its persons have their keys.
 
 Every line is measured once in every round, in turn, into empty tables. Without `--database` the server that the tests
@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import cpu_seconds, describe
-from integrator_audit import Entry, Ledger, Signer, Vault, part
+from integrator_audit import Entry, LedgerWriter, Signer, Vault, part
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.frontier import Frontier
 from integrator_audit.keystore import key_class
@@ -176,7 +176,7 @@ def _entry(number: int, subject: bytes, statements: Sequence[bytes]) -> Entry:
 def _measure(line: Line, url: str, prepared: Prepared, pids: Server | None) -> Figure:
     if line == "ledger":
         vault = Vault.open(url, bytes(32))
-        ledger = Ledger.open(url, origin=prepared.signer.name, signer=prepared.signer, vault=vault)
+        ledger = LedgerWriter.open(url, origin=prepared.signer.name, signer=prepared.signer, vault=vault)
         with _watch(line, pids) as figures:
             for number, entries in enumerate(prepared.entries):
                 ledger.append(entries, positions={("integrator.disclosures", 0): number})

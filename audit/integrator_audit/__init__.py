@@ -1,7 +1,8 @@
 """A verifiable ledger after C2SP tlog-tiles: committed entries that open in parts, can be checked and can forget."""
 
 from integrator_audit.errors import AuditError, Busy, Invalid, Refused, Tampered, Unavailable
-from integrator_audit.ledger import Appended, Ledger
+from integrator_audit.ledger import Ledger
+from integrator_audit.ledgerwriter import Appended, LedgerWriter
 from integrator_audit.note import Signer, Verifier
 from integrator_audit.opening import VerifiedOpening, verify_opening
 from integrator_audit.parts import Entry, part, read_part
@@ -20,6 +21,7 @@ __all__ = [
     "Invalid",
     "Ledger",
     "LedgerReader",
+    "LedgerWriter",
     "RawLog",
     "Refused",
     "Resource",

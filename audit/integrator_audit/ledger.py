@@ -1,164 +1,106 @@
-"""The ledger's one writer: entries in, durable and checkpointed entries out.
+"""A published log as those see it who do not keep it: one place, the keys and witnesses that are trusted, a memory.
 
-A commit goes: keys durable in the vault → rows, tiles and root in memory → checkpoint signed → ONE transaction with
-entries, indexes, tiles, positions and checkpoint → the signature is released.
-
-| crash or failure                        | on disk                          | recovery                               |
-|-----------------------------------------|----------------------------------|----------------------------------------|
-| before the vault's commit               | nothing                          | the caller appends again               |
-| between the vault's commit and ours     | keys without entries             | the same; the keys serve later entries |
-| a key is destroyed between the two      | nothing                          | the batch is sealed anew under new keys|
-| our transaction failed, not persisted   | the former log                   | `Ledger.open`: positions are the former|
-| our transaction failed, yet persisted   | the new log                      | `Ledger.open`: positions are the new   |
-| after our transaction                   | the new log                      | `Ledger.open`                          |
-
-After a transaction of unknown outcome the ledger refuses all work until it is opened anew: start and recovery are the
-same code (`writer`).
+- Nothing that the place says is believed before it was checked.
+- Who keeps a log uses `LedgerWriter`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Final
 
-from integrator_audit.checkpoint import LogSigner
-from integrator_audit.errors import Busy, Invalid
-from integrator_audit.halfyear import period_of_origin
-from integrator_audit.keystore import KeyStore, key_class
-from integrator_audit.parts import Entry, check_entry
-from integrator_audit.sequencer import RANDOM_SIZE, BatchKeys, Sequenced, needs_entry_key, sequence
-from integrator_audit.store import KEYS_MOVED, Erasure, Head, Kind, SetAside, Store
-from integrator_audit.stores import open_store
-from integrator_audit.writer import MAX_BATCH, Appended, LogWriter, check_name
-
-__all__ = ["MAX_BATCH", "Appended", "Ledger"]
-
-ATTEMPTS: Final = 10
-"""How often a batch is sealed anew when keys are destroyed meanwhile."""
+from integrator_audit.checkpoint import LogKeys, read_unverified
+from integrator_audit.errors import Invalid, Tampered, Unavailable
+from integrator_audit.findings import Progress, no_progress
+from integrator_audit.note import Verifier
+from integrator_audit.receiptcheck import CheckedReceipt, Received, check_receipt
+from integrator_audit.sources import Source, open_source
+from integrator_audit.state import State, default_directory
+from integrator_audit.verify import Demand, Verification, verify_log
+from integrator_audit.witnessing.policy import Policy
 
 
-class Ledger(LogWriter):
-    """The writer of one log of entries. Calls from several threads are taken one after the other."""
-
-    KIND: ClassVar[Kind] = "entries"
+class Ledger:
+    """One published log. Not safe to share between threads."""
 
     def __init__(
-        self,
-        store: Store,
-        *,
-        signer: LogSigner,
-        vault: KeyStore,
-        positions: Mapping[tuple[str, int], int] | None = None,
+        self, source: Source, keys: LogKeys, *, policy: Policy | None, state: State | None, clock: Callable[[], int]
     ) -> None:
-        """Use `open` instead; this takes a store that is already open, and recovers from it.
-
-        Raises as `open` does.
-        """
-        super().__init__(store, signer=signer, positions=positions)
-        self._vault = vault
-        self._period = period_of_origin(signer.name)
+        """Use `open` instead."""
+        self._source = source
+        self._keys = keys
+        self._policy = policy
+        self._state = state
+        self._clock = clock
 
     @classmethod
     def open(
         cls,
-        place: Path | str,
+        place: str | Path,
         *,
-        origin: str,
-        signer: LogSigner,
-        vault: KeyStore,
-        positions: Mapping[tuple[str, int], int] | None = None,
+        policy: Policy | Path | str | None = None,
+        keys: LogKeys | Path | str | None = None,
+        state: Path | None = None,
+        clock: Callable[[], int] = lambda: int(time.time()),
     ) -> Ledger:
-        """Open the log at `place` (the path of a file, or a `postgresql://` URL), or create it.
+        """Open the log at `place`: a URL, or a directory with its files.
 
-        A new log begins to read its sources at `positions`, those with which the log before it was closed; a log that
-        is there already keeps its own.
+        `policy` is a C2SP tlog-policy or the file of one: which witnesses have to have cosigned. `keys` are those of
+        the log, or the text or file of its one verifier key; without them the policy has to list the log. What was
+        accepted last is remembered in `state`, by default in the user's state directory. `clock` gives POSIX seconds.
 
-        Raises `Refused` (`ledger-origin`: the key does not have the origin's name; `ledger-other-key`: the file is of
-        another log or key), `Tampered` (the file does not agree with itself), `Unavailable` (it cannot be opened).
+        Raises `Unavailable` (a file or the log cannot be read), `Invalid` (`ledger-keys`: neither keys nor a policy; a
+        file is malformed), `Refused` when the policy does not list the log, `Tampered` (`checkpoint-malformed`).
         """
-        check_name(signer, origin)
-        store = open_store(place, origin=origin)
+        source = open_source(str(place))
+        read = policy if policy is None or isinstance(policy, Policy) else Policy.parse(_bytes(Path(policy)))
+        if keys is None and read is None:
+            raise Invalid("ledger-keys", "a log is believed by its key: give keys, or a policy that lists the log")
+        memory = State(state or default_directory(os.environ))
+        return cls(source, _keys(keys, read, source), policy=read, state=memory, clock=clock)
+
+    @property
+    def origin(self) -> str:
+        """Return the log's origin, as its keys say."""
+        return self._keys.name
+
+    def verify(self, *, progress: Progress = no_progress) -> Verification:
+        """Verify every entry, every tile, the signature, the witnesses, and that it extends what was accepted before.
+
+        What holds is remembered. Raises as `verify_log` does.
+        """
+        demand = None if self._policy is None else Demand(self._policy, self._clock())
+        return verify_log(self._source, self._keys, state=self._state, demand=demand, progress=progress)
+
+    def check_receipt(self, receipt: bytes, *, received: Received | None = None) -> CheckedReceipt:
+        """Check a receipt or opening of an entry of this log, offline; raise as `check_receipt` does."""
+        return check_receipt(receipt, self._keys, now=self._clock(), policy=self._policy, received=received)
+
+
+def _keys(given: LogKeys | Path | str | None, policy: Policy | None, source: Source) -> LogKeys:
+    if given is None:
+        assert policy is not None, "open asks for one of both"  # noqa: S101
+        if len(policy.logs) == 1:
+            return policy.keys_of()
+        note = source.fetch("checkpoint")
+        if note is None:
+            raise Unavailable("no-checkpoint", "there is no checkpoint at that place: is it the prefix of a log?")
+        # Only to choose among the keys that the policy lists; the signature is checked with the one that is chosen.
         try:
-            return cls(store, signer=signer, vault=vault, positions=positions)
-        except BaseException:
-            store.close()
-            raise
+            return policy.keys_of(read_unverified(note).origin)
+        except Invalid as error:
+            raise Tampered("checkpoint-malformed", f"checkpoint: {error.message}") from error
+    if isinstance(given, str | Path):
+        path = Path(given)
+        text = _bytes(path).decode("utf-8", "replace") if path.is_file() else str(given)
+        return Verifier.from_text(text.strip())
+    return given
 
-    def append(
-        self,
-        entries: Sequence[Entry],
-        *,
-        positions: Mapping[tuple[str, int], int] | None = None,
-        set_aside: Sequence[SetAside] = (),
-        now_ms: int | None = None,
-    ) -> Appended:
-        """Append entries together with the positions up to which their sources are consumed.
 
-        `now_ms` is the commit's time in milliseconds since 1970, by default the clock's.
-
-        When this returns, all of it is durable. When it raises `Invalid`, `Refused` (`ledger-position-back`,
-        `ledger-clock-back`) or an error whose code starts with `vault-`, nothing is, and the ledger goes on. After any
-        other error the outcome is unknown: close the ledger, open it, look at `positions`. Without entries, positions
-        move and the signed checkpoint stays.
-        """
-        if len(entries) > MAX_BATCH:
-            raise Invalid("ledger-batch", f"a batch has at most {MAX_BATCH} entries")
-        for entry in entries:
-            check_entry(entry)
-        with self._working():
-            at = self._time(now_ms)
-            self._advanced(positions or {})
-            sequenced, head = self._seal_and_extend(entries, positions or {}, set_aside, at)
-        return Appended(sequenced.indices, head.size, head.root, head.note, head.at)
-
-    def _seal_and_extend(
-        self,
-        entries: Sequence[Entry],
-        positions: Mapping[tuple[str, int], int],
-        set_aside: Sequence[SetAside],
-        at: int,
-        attempts: int = ATTEMPTS,
-    ) -> tuple[Sequenced, Head]:
-        """Seal and commit; once more when somebody's key was destroyed in between, and so nothing was written."""
-        destructions = self._vault.destructions()
-        classes = {years: key_class(self._period, years) for years in {entry.retention for entry in entries}}
-        keys = BatchKeys(
-            classes,
-            self._vault.people(
-                {(one.subject, classes[one.retention]) for one in entries if one.subject},
-                {one.subject: one.identity for one in entries if one.subject and one.identity},
-            ),
-            self._vault.entry_keys(sum(map(needs_entry_key, entries))),
-        )
-        sequenced = sequence(
-            entries,
-            origin=self._signer.name,
-            first=self._head.size,
-            keys=keys,
-            random=os.urandom(RANDOM_SIZE * len(entries)),
-        )
-        try:
-            head = self._extend(
-                sequenced.leaves,
-                sequenced.rows,
-                positions=positions,
-                set_aside=set_aside,
-                still_valid=lambda: self._vault.destructions() == destructions,
-                at=at,
-            )
-        except Busy as error:
-            if error.code != KEYS_MOVED or attempts == 1:
-                raise
-            return self._seal_and_extend(entries, positions, set_aside, at, attempts - 1)
-        return sequenced, head
-
-    def erase(self, erasures: Sequence[Erasure]) -> None:
-        """Erase bodies, moments, persons and index rows of entries; their hashes and the grounds stay.
-
-        Destroy the keys in the vault first: a crash between the two then leaves bodies that nobody can open, and the
-        same erasures finish them. Raises `Invalid` (`no-such-entry`).
-        """
-        with self._working():
-            self._store.erase(erasures)
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unavailable("file-unreadable", f"{path} cannot be read: {error.strerror}") from error

@@ -27,7 +27,7 @@ class RawLog(LogWriter):
 
     @classmethod
     def open(cls, place: Path | str, *, origin: str, signer: LogSigner) -> RawLog:
-        """Open the log at `place`, or create it; raise as `Ledger.open` does."""
+        """Open the log at `place`, or create it; raise as `LedgerWriter.open` does."""
         check_name(signer, origin)
         store = open_store(place, origin=origin)
         try:

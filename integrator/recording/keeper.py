@@ -37,7 +37,7 @@ from integrator.recording.readings import QUERY, SubjectRecorder
 from integrator.recording.sequencer import Beside, Directories, DisclosureSource, Progress, Recorder, Sequencer, Share
 from integrator.recording.series import Positions, Standing, standing
 from integrator.recording.threads import in_thread
-from integrator_audit import Entry, Ledger, LedgerReader, Signer, Vault, read_part
+from integrator_audit import Entry, LedgerReader, LedgerWriter, Signer, Vault, read_part
 from integrator_audit.stores import open_reading
 from integrator_audit.witnessing.policy import Policy
 
@@ -123,10 +123,10 @@ class Keeper:
     async def _fill(self, vault: Vault, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
         """Fill the log of this half-year until it is over."""
 
-        def open_log(log: str, positions: Positions) -> Ledger:
+        def open_log(log: str, positions: Positions) -> LedgerWriter:
             signer = self._setting.signer(log)
             place = self._setting.files.database(log)
-            return Ledger.open(place, origin=signer.name, signer=signer, vault=vault, positions=positions)
+            return LedgerWriter.open(place, origin=signer.name, signer=signer, vault=vault, positions=positions)
 
         now = self._setting.clock()
         place, closed = await in_thread(standing, self._setting.files, self._name, now=now, open_log=open_log)
@@ -150,12 +150,12 @@ class Keeper:
             sequencer = await in_thread(self._sequencer, place, ledger, reader)
             await self._fill_and_publish(sequencer, shown, stop)
 
-    def _publication(self, log: str, ledger: Ledger) -> Publication:
+    def _publication(self, log: str, ledger: LedgerWriter) -> Publication:
         files, key = self._setting.files, self._setting.signer(log).verifier
         write_once(files.vkey(log), key.vkey)
         return publication(files, log, writer=ledger, key=key, policy=self._setting.terms.policy)
 
-    async def _finish(self, log: str, open_log: Callable[[str, Positions], Ledger], stop: asyncio.Event) -> None:
+    async def _finish(self, log: str, open_log: Callable[[str, Positions], LedgerWriter], stop: asyncio.Event) -> None:
         """Publish the last state of a closed log, beside the work on the new one: witnesses take their time."""
         while not stop.is_set():
             try:
@@ -197,7 +197,7 @@ class Keeper:
                 _LOG.warning("ledger-publishing-failed", log=self.log, code=error.code)
             self.published = shown.size
 
-    def _sequencer(self, place: Standing, ledger: Ledger, reader: LedgerReader) -> Sequencer:
+    def _sequencer(self, place: Standing, ledger: LedgerWriter, reader: LedgerReader) -> Sequencer:
         setting = self._setting
         recorder, beside = self._told(ledger, reader)
         return Sequencer(
@@ -212,7 +212,7 @@ class Keeper:
             self.progress,
         )
 
-    def _told(self, ledger: Ledger, reader: LedgerReader) -> tuple[Recorder, Beside | None]:
+    def _told(self, ledger: LedgerWriter, reader: LedgerReader) -> tuple[Recorder, Beside | None]:
         """Return what says the records of this log, and what it says without any."""
         setting, now = self._setting, self._setting.clock()
         with translated():

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from integrator.domain.errors import Tampered
 from integrator.recording.failures import translated
 from integrator.recording.logs import LedgerFiles, end_of, half_year_at, half_year_of
-from integrator_audit import Ledger
+from integrator_audit import LedgerWriter
 from integrator_audit.stores import open_reading
 
 Positions = Mapping[tuple[str, int], int]
@@ -38,7 +38,7 @@ class Standing:
 
 
 def standing(
-    files: LedgerFiles, series: str, *, now: int, open_log: Callable[[str, Positions], Ledger]
+    files: LedgerFiles, series: str, *, now: int, open_log: Callable[[str, Positions], LedgerWriter]
 ) -> tuple[Standing, list[str]]:
     """Return the log of `series` that is written at `now`, and the names of the closed ones before it.
 

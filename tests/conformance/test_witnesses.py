@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import Ledger, Signer, Tampered
+from integrator_audit import LedgerWriter, Signer, Tampered
 from integrator_audit.encoding import to_base64
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.sources import DirectorySource, open_source
@@ -99,7 +99,7 @@ def policy_text(log: Signer, *witnesses: tuple[Cosigner, str], threshold: str) -
     return "\n".join([f"log {log.vkey}", *lines, f"group g {threshold} {names}", "quorum g", ""])
 
 
-def publisher(ledger: Ledger, policy: str, asked: Path) -> Publisher:
+def publisher(ledger: LedgerWriter, policy: str, asked: Path) -> Publisher:
     terms = Terms(Policy.parse(policy.encode()), signer().verifier, AskedFile(asked, ORIGIN), grace=5)
     return Publisher(ledger, terms)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from integrator_audit import Ledger
+from integrator_audit import LedgerWriter
 from integrator_audit.completeness.days import first_day, start_of
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.labels import SIGNATURE_SIZE
@@ -89,7 +89,7 @@ def live_turn(world: World) -> None:
         append(ledger, Random(3), most=30)
     head, positions = ledger.freeze(), ledger.positions()
     promise("closed", head.size, head.root.hex())
-    following = Ledger.open(
+    following = LedgerWriter.open(
         world.next_file, origin=NEXT_ORIGIN, signer=signer(NEXT_ORIGIN), vault=vault, positions=positions
     )
     _KEPT.append(following)
@@ -153,7 +153,7 @@ def _vault(world: World) -> Vault:
     return vault
 
 
-def _opened(world: World) -> tuple[Vault, Ledger]:
+def _opened(world: World) -> tuple[Vault, LedgerWriter]:
     vault = _vault(world)
     ledger = world.ledger(vault)
     _KEPT.append(ledger)

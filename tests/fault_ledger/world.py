@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast
 
-from integrator_audit import Entry, Ledger, LedgerReader, Signer, Vault, part
+from integrator_audit import Entry, LedgerReader, LedgerWriter, Signer, Vault, part
 from integrator_audit.fsck import fsck
 from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.merkle import RightEdge, leaf_hash
@@ -71,8 +71,8 @@ class World:
     def vault(self) -> Vault:
         return Vault.open(self.directory / "persons.sqlite", FileGenerationKeys(self.directory))
 
-    def ledger(self, vault: Vault) -> Ledger:
-        return Ledger.open(self.file, origin=ORIGIN, signer=signer(), vault=vault)
+    def ledger(self, vault: Vault) -> LedgerWriter:
+        return LedgerWriter.open(self.file, origin=ORIGIN, signer=signer(), vault=vault)
 
     def export(self) -> None:
         reader = LedgerReader.open(self.file)
@@ -103,7 +103,7 @@ def entries(first: int, count: int) -> list[Entry]:
     return made
 
 
-def append(ledger: Ledger, random: Random, *, most: int, now_ms: int | None = None) -> Acknowledged:
+def append(ledger: LedgerWriter, random: Random, *, most: int, now_ms: int | None = None) -> Acknowledged:
     """Append the next batch, of 1 to `most` entries, and return what became durable."""
     first = ledger.positions().get(SOURCE, 0)
     count = random.randint(1, most)

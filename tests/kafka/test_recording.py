@@ -28,7 +28,7 @@ from integrator.kafka.disclosures import KafkaDisclosureSource
 from integrator.kafka.topics import TopicSpec, reconcile_topics
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.sequencer import Sequencer
-from integrator_audit import Ledger, LedgerReader, Vault, read_part
+from integrator_audit import LedgerReader, LedgerWriter, Vault, read_part
 from tests.unit.recording import recording_samples as world
 
 pytestmark = pytest.mark.kafka
@@ -65,7 +65,7 @@ async def topic(admin: Connection, name: str) -> str:
     return f"{name}.disclosures"
 
 
-async def fill(admin: Connection, topic: str, ledger: Ledger, *, entries: int) -> KafkaDisclosureSource:
+async def fill(admin: Connection, topic: str, ledger: LedgerWriter, *, entries: int) -> KafkaDisclosureSource:
     """Record until the ledger has so many entries and the log has nothing more, then stop."""
     halt = asyncio.Event()
     source = KafkaDisclosureSource(admin, [topic])

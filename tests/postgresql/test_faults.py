@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from integrator_audit import AuditError, Busy, Ledger, Refused, Tampered, Unavailable, Vault
+from integrator_audit import AuditError, Busy, LedgerWriter, Refused, Tampered, Unavailable, Vault
 from integrator_audit.postgresql.failures import TABLE, translate
 from integrator_audit.postgresql.lease import Lease
 from integrator_audit.postgresql.store import PostgresStore
@@ -181,7 +181,7 @@ def test_a_new_writer_waits_for_a_commit_that_is_under_way(
     place = DatabasePlace(database, tmp_path)
     vault = place.vault()
     first = open_ledger(place, vault=vault)
-    opened: list[Ledger] = []
+    opened: list[LedgerWriter] = []
     opening = threading.Thread(target=lambda: opened.append(open_ledger(place, vault=vault)))
     _at_commit(first, opening.start, persisted=False, fails=False)
     assert first.append([entry(1)]).size == 1
@@ -213,7 +213,7 @@ def test_a_vault_that_is_lost_leaves_the_ledger_at_work(
     database: str, administrator: psycopg.Connection, tmp_path: Path
 ) -> None:
     vault = Vault.open(database, bytes(32))
-    ledger = Ledger.open(database, origin=ORIGIN, signer=signer(), vault=vault)
+    ledger = LedgerWriter.open(database, origin=ORIGIN, signer=signer(), vault=vault)
     ledger.append([entry(1)])
     tables: Any = vault._tables
     administrator.execute("SELECT pg_terminate_backend(%s)", (tables._session.connection.info.backend_pid,))
@@ -256,7 +256,7 @@ def test_every_error_of_the_table_says_what_to_do_in_a_sentence() -> None:
         assert "logs on db" in error.message or "vault" in error.message
 
 
-def _at_commit(ledger: Ledger, act: Callable[[], None], *, persisted: bool, fails: bool = True) -> None:
+def _at_commit(ledger: LedgerWriter, act: Callable[[], None], *, persisted: bool, fails: bool = True) -> None:
     """Act at the ledger's next COMMIT: before it is sent, or once it has persisted; `fails` hides its answer."""
     session = _session(ledger)
     session.connection = _Watched(session.connection, act, persisted=persisted, fails=fails)
@@ -289,17 +289,17 @@ class _Watched:
         return done
 
 
-def _session(ledger: Ledger) -> Any:
+def _session(ledger: LedgerWriter) -> Any:
     store: Any = ledger._store
     assert isinstance(store, PostgresStore)
     return store.session
 
 
-def _end_session(administrator: psycopg.Connection, ledger: Ledger) -> None:
+def _end_session(administrator: psycopg.Connection, ledger: LedgerWriter) -> None:
     administrator.execute("SELECT pg_terminate_backend(%s)", (_session(ledger).connection.info.backend_pid,))
 
 
-def _as_soon_as_free(make: Callable[[], Ledger]) -> Ledger:
+def _as_soon_as_free(make: Callable[[], LedgerWriter]) -> LedgerWriter:
     for _ in range(200):
         try:
             return make()

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from integrator_audit import Ledger, LedgerReader, RawLog, Refused, Signer, Vault
+from integrator_audit import LedgerReader, LedgerWriter, RawLog, Refused, Signer, Vault
 from integrator_audit.keystore import KeyStore
 from integrator_audit.postgresql.raw import SHAPE, PostgresRows
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, entry
@@ -52,7 +52,7 @@ class DatabasePlace:
     def vault(self) -> Vault:
         return Vault.open(self._directory / "persons.sqlite", GENERATION_KEY)
 
-    def failing(self, ledger: Ledger, *, persist: bool) -> None:
+    def failing(self, ledger: LedgerWriter, *, persist: bool) -> None:
         store: Any = ledger._store
         store.session.connection = FailingConnection(store.session.connection, persist=persist)
 
@@ -178,7 +178,9 @@ def test_a_database_keeps_many_logs_and_a_url_says_which(database: str, tmp_path
     assert LedgerReader.open(_with(database, SCHEMA)).origin == ORIGIN
     assert LedgerReader.open(database, origin=OTHER_ORIGIN).size == 0
     with pytest.raises(Refused) as caught:
-        Ledger.open(_with(database, "ledger_other"), origin=ORIGIN, signer=Signer.generate(ORIGIN), vault=place.vault())
+        LedgerWriter.open(
+            _with(database, "ledger_other"), origin=ORIGIN, signer=Signer.generate(ORIGIN), vault=place.vault()
+        )
     assert caught.value.code == "ledger-origin"
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from integrator_audit import Entry, Ledger, LedgerReader, Signer, Vault, part
+from integrator_audit import Entry, LedgerReader, LedgerWriter, Signer, Vault, part
 
 ORIGIN = "demo.integrator.example/ledger/demo/s0-2026h2"
 GENERATION_KEY = bytes(range(32))
@@ -61,8 +61,8 @@ class Place:
     def vault(self) -> Vault:
         return Vault.open(self.vault_file, GENERATION_KEY)
 
-    def ledger(self) -> Ledger:
-        return Ledger.open(self.ledger_file, origin=ORIGIN, signer=signer(), vault=self.vault())
+    def ledger(self) -> LedgerWriter:
+        return LedgerWriter.open(self.ledger_file, origin=ORIGIN, signer=signer(), vault=self.vault())
 
     def reader(self) -> LedgerReader:
         return LedgerReader.open(self.ledger_file, vault=self.vault())

@@ -15,8 +15,8 @@ import pytest
 from integrator_audit import (
     Busy,
     Erasure,
-    Ledger,
     LedgerReader,
+    LedgerWriter,
     RawLog,
     Refused,
     SetAside,
@@ -115,14 +115,14 @@ class LedgerPlace(Protocol):
 
     @property
     def location(self) -> Path | str:
-        """Return what `Ledger.open` takes."""
+        """Return what `LedgerWriter.open` takes."""
         ...
 
     def vault(self) -> KeyStore:
         """Open the vault."""
         ...
 
-    def failing(self, ledger: Ledger, *, persist: bool) -> None:
+    def failing(self, ledger: LedgerWriter, *, persist: bool) -> None:
         """Make the ledger's next COMMIT raise, before or after it did its work."""
         ...
 
@@ -131,8 +131,8 @@ class LedgerPlace(Protocol):
         ...
 
 
-def open_ledger(place: LedgerPlace, *, key: Signer | None = None, vault: KeyStore | None = None) -> Ledger:
-    return Ledger.open(place.location, origin=ORIGIN, signer=key or signer(), vault=vault or place.vault())
+def open_ledger(place: LedgerPlace, *, key: Signer | None = None, vault: KeyStore | None = None) -> LedgerWriter:
+    return LedgerWriter.open(place.location, origin=ORIGIN, signer=key or signer(), vault=vault or place.vault())
 
 
 def fill(place: LedgerPlace) -> KeyStore:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from integrator_audit import Entry, Ledger, LedgerReader, Refused, Signer, Vault, part
+from integrator_audit import Entry, LedgerReader, LedgerWriter, Refused, Signer, Vault, part
 from integrator_audit.completeness.days import DAY_MS, number_of, period_name, period_of, start_of
 from integrator_audit.completeness.epoch import EpochLeaf, check_log, check_sequence
 from integrator_audit.completeness.index import Trie
@@ -127,7 +127,7 @@ class Installation:
     shards: int = 1
     now: int = start_of(FIRST)
     service: LabelService = field(default_factory=SampleService)
-    _writers: dict[tuple[str, int], Ledger] = field(default_factory=dict)
+    _writers: dict[tuple[str, int], LedgerWriter] = field(default_factory=dict)
     _readers: dict[tuple[str, int], Reading] = field(default_factory=dict)
     _vault: Vault | None = None
     _opened: list[RawLog | SqliteIndex] = field(default_factory=list)
@@ -154,12 +154,12 @@ class Installation:
     def file(self, name: str, period: int) -> Path:
         return self.directory / f"{name}-{period_name(period)}.sqlite"
 
-    def writer(self, name: str, period: int | None = None) -> Ledger:
+    def writer(self, name: str, period: int | None = None) -> LedgerWriter:
         """Return the writer of `s0`, `s1`, … or `institution`."""
         which = name, self.period if period is None else period
         if which not in self._writers:
             origin = self.origin(*which)
-            writer = Ledger.open(self.file(*which), origin=origin, signer=key(origin), vault=self.vault)
+            writer = LedgerWriter.open(self.file(*which), origin=origin, signer=key(origin), vault=self.vault)
             self._writers[which] = quick(writer)
         return self._writers[which]
 

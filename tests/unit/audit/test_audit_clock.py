@@ -63,17 +63,17 @@ def test_a_new_log_begins_where_the_former_half_years_was_closed(place: Place) -
     positions = ledger.positions()
     ledger.close()
 
-    from integrator_audit import Ledger
+    from integrator_audit import LedgerWriter
 
     origin = ORIGIN.replace("2026h2", "2027h1")
     after = Signer.generate(origin)
     file = place.directory / "next.sqlite"
-    following = Ledger.open(file, origin=origin, signer=after, vault=place.vault(), positions=positions)
+    following = LedgerWriter.open(file, origin=origin, signer=after, vault=place.vault(), positions=positions)
     assert (following.size, following.positions()) == (0, {SOURCE: 5})
     following.append([entry(2)], positions={SOURCE: 6})
     following.close()
     # A log that is there keeps its own.
-    again = Ledger.open(file, origin=origin, signer=after, vault=place.vault(), positions=positions)
+    again = LedgerWriter.open(file, origin=origin, signer=after, vault=place.vault(), positions=positions)
     assert again.positions() == {SOURCE: 6}
 
 

@@ -13,8 +13,8 @@ import pytest
 from integrator_audit import (
     Entry,
     Invalid,
-    Ledger,
     LedgerReader,
+    LedgerWriter,
     Refused,
     Signer,
     Tampered,
@@ -99,10 +99,10 @@ def test_another_origin_is_refused(place: Place) -> None:
     place.ledger().close()
     origin = "demo.integrator.example/ledger/demo/s1-2026h2"
     with pytest.raises(Refused) as caught:
-        Ledger.open(place.ledger_file, origin=origin, signer=Signer.generate(origin), vault=place.vault())
+        LedgerWriter.open(place.ledger_file, origin=origin, signer=Signer.generate(origin), vault=place.vault())
     assert caught.value.code == "ledger-other-key"
     with pytest.raises(Refused) as caught:
-        Ledger.open(place.ledger_file, origin=origin, signer=signer(), vault=place.vault())
+        LedgerWriter.open(place.ledger_file, origin=origin, signer=signer(), vault=place.vault())
     assert caught.value.code == "ledger-origin"
 
 
@@ -123,12 +123,12 @@ def test_a_file_that_is_no_ledger_is_refused(place: Place) -> None:
 
 def test_a_directory_that_does_not_exist_is_one_clear_message(tmp_path: Path, place: Place) -> None:
     with pytest.raises(Unavailable, match="does its directory exist"):
-        Ledger.open(tmp_path / "none" / "s0.sqlite", origin=ORIGIN, signer=signer(), vault=place.vault())
+        LedgerWriter.open(tmp_path / "none" / "s0.sqlite", origin=ORIGIN, signer=signer(), vault=place.vault())
 
 
 def test_a_vault_that_fails_leaves_the_ledger_at_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = place.vault()
-    ledger = Ledger.open(place.ledger_file, origin=ORIGIN, signer=signer(), vault=vault)
+    ledger = LedgerWriter.open(place.ledger_file, origin=ORIGIN, signer=signer(), vault=vault)
     real = vault._tables
     vault._tables = SqliteVaultTables(sqlite3.connect(":memory:"))
     with pytest.raises(Tampered, match="vault"):
@@ -142,7 +142,7 @@ KILLED = """
     from pathlib import Path
     sys.path.insert(0, sys.argv[2])
     from audit_samples import GENERATION_KEY, ORIGIN, entry
-    from integrator_audit import Ledger, Signer, Vault
+    from integrator_audit import LedgerWriter, Signer, Vault
     from integrator_audit.sqlite import SqliteStore
 
     def killed(self, batch):
@@ -151,7 +151,7 @@ KILLED = """
     place = Path(sys.argv[1])
     vault = Vault.open(place / "persons.sqlite", GENERATION_KEY)
     signer = Signer.from_text((place / "key").read_text())
-    ledger = Ledger.open(place / "s0.sqlite", origin=ORIGIN, signer=signer, vault=vault)
+    ledger = LedgerWriter.open(place / "s0.sqlite", origin=ORIGIN, signer=signer, vault=vault)
     ledger.append([entry(1, actor="official 7")])
     SqliteStore.commit = killed
     ledger.append([entry(2, actor="official 7"), entry(3)])

@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from integrator_audit import Entry, Invalid, Ledger, LedgerReader, Refused, Tampered, Vault, Verifier, verify_opening
+from integrator_audit import (
+    Entry,
+    Invalid,
+    LedgerReader,
+    LedgerWriter,
+    Refused,
+    Tampered,
+    Vault,
+    Verifier,
+    verify_opening,
+)
 from integrator_audit.completeness.index import Cut, Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.labels import DAY, SIGNATURE_SIZE, label_of, label_secret
@@ -46,7 +56,7 @@ class House:
         self.generations = FileGenerationKeys(self.root / "keys")
         self.generations.make()
         self.vault = Vault.open(self.root / "persons.sqlite", self.generations)
-        self.ledger = Ledger.open(self.file, origin=ORIGIN, signer=signer(), vault=self.vault)
+        self.ledger = LedgerWriter.open(self.file, origin=ORIGIN, signer=signer(), vault=self.vault)
         self.index = SqliteIndex.open(self.root / "epochs.index.sqlite")
         self.register = Register(self.root / "erasures.jsonl")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import Invalid, Ledger, LedgerReader, Refused, Signer, Tampered, verify_opening
+from integrator_audit import Invalid, LedgerReader, LedgerWriter, Refused, Signer, Tampered, verify_opening
 from integrator_audit.checkpoint import Checkpoint, open_checkpoint
 from integrator_audit.fsck import fsck
 from integrator_audit.note import Note, join_note
@@ -214,12 +214,12 @@ def test_heads_are_signed_by_the_keys_in_force() -> None:
     assert caught.value.code == "ledger-closed"
 
 
-def opened(place: Place, policy: KeyPolicy, *signers: Signer) -> Ledger:
-    return Ledger.open(place.ledger_file, origin=ORIGIN, signer=LogSigners(policy, signers), vault=place.vault())
+def opened(place: Place, policy: KeyPolicy, *signers: Signer) -> LedgerWriter:
+    return LedgerWriter.open(place.ledger_file, origin=ORIGIN, signer=LogSigners(policy, signers), vault=place.vault())
 
 
 def test_a_ledger_changes_its_key_and_everything_before_and_after_holds(place: Place, tmp_path: Path) -> None:
-    ledger = Ledger.open(place.ledger_file, origin=ORIGIN, signer=OLD, vault=place.vault())
+    ledger = LedgerWriter.open(place.ledger_file, origin=ORIGIN, signer=OLD, vault=place.vault())
     ledger.append([entry(number) for number in range(60)])
     ledger.close()
     state = State(tmp_path / "state")

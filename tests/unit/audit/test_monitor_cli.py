@@ -16,7 +16,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from integrator_audit import Ledger, Signer
+from integrator_audit import LedgerWriter, Signer
 from integrator_audit.cli.main import app
 from integrator_audit.completeness.epoch import blank_leaf
 from integrator_audit.encoding import from_base64
@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def grown(place: Place, site: Path, count: int) -> None:
-    ledger: Ledger = place.ledger()
+    ledger: LedgerWriter = place.ledger()
     ledger.append([entry(number) for number in range(count)])
     ledger.close()
     place.reader().export(site)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import Invalid, Ledger, LedgerReader, Tampered, Unavailable
+from integrator_audit import Invalid, LedgerReader, LedgerWriter, Tampered, Unavailable
 from integrator_audit.checkpoint import open_checkpoint
 from integrator_audit.note import Note
 from integrator_audit.sources import DirectorySource
@@ -262,7 +262,7 @@ def test_a_list_that_cannot_be_written_asks_nobody(
 def test_a_ledger_is_published_and_only_what_is_published_is_shown(
     place: Place, exchanges: Exchanges, asked: AskedFile, tmp_path: Path
 ) -> None:
-    ledger = Ledger.open(place.ledger_file, origin=LOG.name, signer=LOG, vault=place.vault())
+    ledger = LedgerWriter.open(place.ledger_file, origin=LOG.name, signer=LOG, vault=place.vault())
     ledger.append([entry(number) for number in range(300)])
     reader = LedgerReader.open(place.ledger_file, vault=place.vault())
     assert reader.resource("checkpoint", published=True) is None

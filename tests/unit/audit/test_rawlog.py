@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import Invalid, Ledger, LedgerReader, RawLog, Refused, Signer, Tampered, Unavailable, Vault
+from integrator_audit import Invalid, LedgerReader, LedgerWriter, RawLog, Refused, Signer, Tampered, Unavailable, Vault
 from integrator_audit.fsck import fsck
 from integrator_audit.sources import DirectorySource
 from integrator_audit.verify import verify_log
@@ -64,9 +64,9 @@ def test_a_log_of_leaves_and_a_log_of_entries_are_not_mistaken_for_each_other(tm
     vault = Vault.open(tmp_path / "persons.sqlite", bytes(32))
     opened(tmp_path).close()
     with pytest.raises(Refused) as caught:
-        Ledger.open(tmp_path / "epochs.sqlite", origin=ORIGIN, signer=SIGNER, vault=vault)
+        LedgerWriter.open(tmp_path / "epochs.sqlite", origin=ORIGIN, signer=SIGNER, vault=vault)
     assert caught.value.code == "ledger-other-key"
-    Ledger.open(tmp_path / "other.sqlite", origin=ORIGIN, signer=SIGNER, vault=vault).close()
+    LedgerWriter.open(tmp_path / "other.sqlite", origin=ORIGIN, signer=SIGNER, vault=vault).close()
     with pytest.raises(Refused):
         RawLog.open(tmp_path / "other.sqlite", origin=ORIGIN, signer=SIGNER)
 

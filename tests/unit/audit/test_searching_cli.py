@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from integrator_audit import Ledger
+from integrator_audit import LedgerWriter
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.cli.main import app
 from integrator_audit.note import join_note
@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A closed log of 300 entries to three recipients for four purposes, every tenth of them unlisted."""
     place = Place(tmp_path_factory.mktemp("searched") / "log")
     place.directory.mkdir()
-    ledger: Ledger = place.ledger()
+    ledger: LedgerWriter = place.ledger()
     append(ledger, 0, COUNT)
     ledger.close()
     return place

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import Entry, Ledger, Unavailable, part
+from integrator_audit import Entry, LedgerWriter, Unavailable, part
 from integrator_audit.public import summarise
 from integrator_audit.searching.blocks import IndexFile
 from integrator_audit.searching.counts import count, public
@@ -37,7 +37,7 @@ def disclosed(number: int, *, listed: bool = True) -> Entry:
     )
 
 
-def append(ledger: Ledger, start: int, stop: int) -> None:
+def append(ledger: LedgerWriter, start: int, stop: int) -> None:
     for first in range(start, stop, 60):
         ledger.append([disclosed(number, listed=number % 10 > 0) for number in range(first, min(first + 60, stop))])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from integrator_audit import Ledger, Vault
+from integrator_audit import LedgerWriter, Vault
 from integrator_audit.keystore import KeyStore
 from tests.unit.audit import ledger_contract
 from tests.unit.audit.audit_samples import Place
@@ -44,7 +44,7 @@ class FilePlace:
     def vault(self) -> Vault:
         return self.files.vault()
 
-    def failing(self, ledger: Ledger, *, persist: bool) -> None:
+    def failing(self, ledger: LedgerWriter, *, persist: bool) -> None:
         store: Any = ledger._store
         store.connection = FailingConnection(store.connection, persist=persist)
 

@@ -18,7 +18,7 @@ from integrator.recording.readers import Readers
 from integrator.recording.readings import Reading, SubjectRecorder
 from integrator.recording.searching import Searches
 from integrator.recording.sequencer import LogRecord
-from integrator_audit import Ledger, LedgerReader, Signer, Vault
+from integrator_audit import LedgerReader, LedgerWriter, Signer, Vault
 from integrator_audit.store import Erasure
 from tests.unit.recording import recording_samples as world
 
@@ -46,10 +46,10 @@ class AuditedLedger:
         self.readers = Readers(self.files, generation_key=world.GENERATION)
         self.searches = Searches(self.files)
 
-    def _make(self, log: str) -> Ledger:
+    def _make(self, log: str) -> LedgerWriter:
         signer = Signer.generate(f"demo.integrator.example/ledger/test/{log}")
         self.files.vkey(log).write_text(signer.vkey)
-        return Ledger.open(self.files.database(log), origin=signer.name, signer=signer, vault=self.vault)
+        return LedgerWriter.open(self.files.database(log), origin=signer.name, signer=signer, vault=self.vault)
 
     def disclose(self, count: int) -> None:
         """Append deliveries about the child and both parents."""

@@ -22,7 +22,7 @@ from integrator.domain.pseudonyms import pseudonym
 from integrator.domain.purpose import Agency, Purpose, Source
 from integrator.encoding import record_type
 from integrator.recording.sequencer import LogBatch, LogRecord
-from integrator_audit import Ledger, Signer, Vault
+from integrator_audit import LedgerWriter, Signer, Vault
 
 LEDGER_KEY = bytes(range(32))
 GENERATION = bytes(range(32, 64))
@@ -314,9 +314,9 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def ledger_at(root: Path) -> Generator[Ledger]:
+def ledger_at(root: Path) -> Generator[LedgerWriter]:
     vault = Vault.open(root / "persons.sqlite", GENERATION)
-    ledger = Ledger.open(root / "s0-2026h2.sqlite", origin=ORIGIN, signer=SIGNER, vault=vault)
+    ledger = LedgerWriter.open(root / "s0-2026h2.sqlite", origin=ORIGIN, signer=SIGNER, vault=vault)
     try:
         yield ledger
     finally:

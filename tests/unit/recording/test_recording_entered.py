@@ -15,7 +15,7 @@ from integrator.recording import entered
 from integrator.recording.entered import Entered
 from integrator.recording.logs import LedgerFiles
 from integrator.recording.readers import Readers
-from integrator_audit import Ledger, Signer, Vault
+from integrator_audit import LedgerWriter, Signer, Vault
 from integrator_audit import SetAside as Aside
 from tests.unit.recording import recording_samples as world
 
@@ -30,11 +30,11 @@ class Logs:
         self.ledgers = {name: self._make(root, name) for name in ("institution", "s0", "s1")}
         self.readers = Readers(LedgerFiles(root), generation_key=world.GENERATION)
 
-    def _make(self, root: Path, name: str) -> Ledger:
+    def _make(self, root: Path, name: str) -> LedgerWriter:
         log = f"{name}-2026h2"
         signer = Signer.generate(f"demo.integrator.example/ledger/test/{log}")
         (root / f"{log}.vkey").write_text(signer.vkey)
-        return Ledger.open(root / f"{log}.sqlite", origin=signer.name, signer=signer, vault=self.vault)
+        return LedgerWriter.open(root / f"{log}.sqlite", origin=signer.name, signer=signer, vault=self.vault)
 
     def move(self, name: str, to: int, *, aside: bool = False) -> None:
         set_aside = [Aside(REQUESTS, PARTITION, to - 1, "contract")] if aside else []

@@ -16,7 +16,7 @@ from integrator.operation.settings import Installation, Settings
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.logs import LedgerFiles, signing_seed
 from integrator.recording.publication import publication
-from integrator_audit import Ledger, Signer, Vault
+from integrator_audit import LedgerWriter, Signer, Vault
 from integrator_audit.witnessing.cosignature import Cosigner
 from integrator_audit.witnessing.policy import Policy
 from integrator_audit.witnessing.server import WitnessServer
@@ -54,7 +54,7 @@ class Log:
         self.files = LedgerFiles(root)
         root.mkdir(exist_ok=True)
         self._vault = Vault.open(self.files.persons, world.GENERATION)
-        self.ledger = Ledger.open(self.files.database(LOG), origin=SIGNER.name, signer=SIGNER, vault=self._vault)
+        self.ledger = LedgerWriter.open(self.files.database(LOG), origin=SIGNER.name, signer=SIGNER, vault=self._vault)
         self._made = 0
 
     def grow(self, count: int = 1) -> None:

@@ -21,7 +21,7 @@ from integrator.recording.institution import InstitutionRecorder
 from integrator.recording.openings import Openings
 from integrator.recording.readings import OpenedPerson, Reading, SubjectRecorder, result_digest
 from integrator.recording.sequencer import LogRecord
-from integrator_audit import Entry, Ledger, LedgerReader, Vault, read_part
+from integrator_audit import Entry, LedgerReader, LedgerWriter, Vault, read_part
 from tests.unit.recording import recording_samples as world
 
 KNOWN = world.knowledge()
@@ -82,7 +82,7 @@ def test_a_question_is_one_entry_that_names_no_entry_and_no_person() -> None:
 
 
 @contextmanager
-def shard(root: Path) -> Iterator[tuple[Ledger, Callable[..., int]]]:
+def shard(root: Path) -> Iterator[tuple[LedgerWriter, Callable[..., int]]]:
     """A subject shard, and what appends the entries of a reading to it; it returns how many there were."""
     with world.ledger_at(root) as ledger:
         reader = LedgerReader.open(root / "s0-2026h2.sqlite")

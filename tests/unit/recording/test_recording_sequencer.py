@@ -14,7 +14,7 @@ from integrator.domain import topics
 from integrator.domain.errors import Unavailable
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.sequencer import Sequencer
-from integrator_audit import Entry, Ledger, LedgerReader, SetAside, Vault, read_part
+from integrator_audit import Entry, LedgerReader, LedgerWriter, SetAside, Vault, read_part
 from integrator_audit import errors as audit
 from tests.unit.recording import recording_samples as world
 
@@ -45,7 +45,7 @@ async def fill(source: world.JudgingSource, ledger: object, *, directory: world.
 class Failing:
     """A ledger whose `at`th commit fails, before or after it became durable."""
 
-    def __init__(self, ledger: Ledger, *, at: int, persisted: bool) -> None:
+    def __init__(self, ledger: LedgerWriter, *, at: int, persisted: bool) -> None:
         self._ledger, self._at, self._persisted = ledger, at, persisted
 
     def positions(self) -> dict[tuple[str, int], int]:

@@ -15,7 +15,7 @@ from integrator.domain.errors import Refused, Tampered
 from integrator.recording.institution import TEXTS
 from integrator.recording.logs import LedgerFiles, end_of
 from integrator.recording.sequencer import Share
-from integrator_audit import Ledger, LedgerReader, Signer, Vault, read_part
+from integrator_audit import LedgerReader, LedgerWriter, Signer, Vault, read_part
 from integrator_audit.stores import open_reading
 from tests.unit.recording import recording_samples as world
 from tests.unit.recording.test_recording_process import KEYS, NAMING, Sources, disclosures, ledger, run, signing_seed
@@ -103,10 +103,10 @@ async def test_a_batch_that_was_read_before_the_end_and_not_committed_goes_into_
     assert sequences(tmp_path, "s0-2027h1") == {1: 3, 2: 3}
 
 
-def writer(root: Path, log: str, vault: Vault, positions: dict[tuple[str, int], int]) -> Ledger:
+def writer(root: Path, log: str, vault: Vault, positions: dict[tuple[str, int], int]) -> LedgerWriter:
     origin = NAMING.origin(log)
     signer = Signer(origin, signing_seed(KEYS.signing, origin))
-    return Ledger.open(root / f"{log}.sqlite", origin=origin, signer=signer, vault=vault, positions=positions)
+    return LedgerWriter.open(root / f"{log}.sqlite", origin=origin, signer=signer, vault=vault, positions=positions)
 
 
 @pytest.mark.parametrize("step", ["before", "closed", "empty file", "made"])
