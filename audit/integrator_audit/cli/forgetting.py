@@ -161,9 +161,7 @@ def _eraser(
             opened.append(Log(identity.origin, int(found[1]) if found else None, store))
         listed = None
         if index is not None:
-            if not index.is_file():
-                raise Unavailable("no-such-file", f"there is no index {index}")
-            listed = SqliteIndex.open(index)
+            listed = SqliteIndex.open_erasing(index)
             stack.callback(listed.close)
         yield Eraser(opened, keys=keys, index=listed, register=Register(register), clock=_now)
 

@@ -35,11 +35,11 @@ from integrator_audit.completeness.memory import Memory, Withheld
 from integrator_audit.completeness.trie import pack_places, root_of
 from integrator_audit.completeness.unlisted import (
     FourParts,
+    are_unlisted_counts,
     check_padding,
     check_release,
     check_withheld,
     is_padding,
-    is_unlisted_count,
     read_release,
 )
 from integrator_audit.errors import Invalid, Tampered, Unavailable
@@ -185,6 +185,7 @@ class _Day:
         self._origins = {
             shard: name for (period, shard), name in dossier.header.shards.items() if period == leaf.period
         }
+        self._unlisted = {item.shard: 0 for item in leaf.shards}
 
     def check(self, logs: Logs) -> CheckedDay:
         """Check the day, in the order in which the dossier tells it."""
@@ -322,6 +323,7 @@ class _Day:
             shard = self._opened(opening)
             # It raises `index-twice` for what is listed under a person as well.
             self._persons.mark(shard, opening.index)
+            self._unlisted[shard] += 1
             named = self._recipients.has(shard, opening.index)
             if is_padding(opening.parts["A"]):
                 padding += 1
@@ -380,7 +382,7 @@ class _Day:
         if (listed, unlisted) != (leaf.listed, leaf.unlisted):
             message = f"{self._date} says {leaf.listed} listed and {leaf.unlisted} unlisted entries, and has others"
             raise Tampered("count-wrong", message)
-        if unlisted > self._rules.unlisted and not is_unlisted_count(unlisted, self._rules.unlisted):
+        if not are_unlisted_counts(list(self._unlisted.values()), self._rules.unlisted):
             message = f"{self._date} has {unlisted} unlisted entries: neither {self._rules.unlisted} nor a power of two"
             raise Tampered("unlisted-count", message)
         if self._recipients.count != leaf.covered - padding:

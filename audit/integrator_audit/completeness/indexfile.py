@@ -68,6 +68,18 @@ class SqliteIndex:
         return index
 
     @classmethod
+    def open_erasing(cls, path: Path) -> SqliteIndex:
+        """Open the file beside its writer, to erase what is sealed there; raise `Unavailable` when it is absent."""
+        if not path.is_file():
+            raise Unavailable("no-such-file", f"there is no index {path}")
+        with translated("index"):
+            connection = connect(path)
+            connection.execute("PRAGMA secure_delete=ON")
+        index = cls(connection)
+        index._check_format()
+        return index
+
+    @classmethod
     def read_only(cls, path: Path) -> SqliteIndex:
         """Open another process's file for reading; raise `Unavailable` when it is absent."""
         with translated("index"):

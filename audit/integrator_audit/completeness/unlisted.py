@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -208,6 +208,22 @@ def unlisted_count(used: int, constant: int) -> int:
 def is_unlisted_count(count: int, constant: int) -> bool:
     """Say whether a day may have so many unlisted entries."""
     return count == constant or (count > constant and count & (count - 1) == 0)
+
+
+def share_of(constant: int, position: int, shards: int) -> int:
+    """Return a shard's share of U, by its position among the shards: the shares of all come to U."""
+    return constant // shards + (position < constant % shards)
+
+
+def are_unlisted_counts(counts: Sequence[int], constant: int) -> bool:
+    """Say whether a day may have so many unlisted entries in its shards, or fewer.
+
+    Shards pad on their own: one with more withheld entries than its share goes to a power of two above that.
+    """
+    total = sum(counts)
+    shares = [share_of(constant, position, len(counts)) for position in range(len(counts))]
+    own = all(count <= share or is_unlisted_count(count, share) for count, share in zip(counts, shares, strict=True))
+    return total <= constant or own or is_unlisted_count(total, constant)
 
 
 def _restated(released: Released, carried: object) -> FourParts:

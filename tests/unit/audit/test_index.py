@@ -207,6 +207,20 @@ def test_cuts_are_kept_by_day_and_shard(index: SqliteIndex) -> None:
     assert [index.cut(7, shard) for shard in (0, 1, 2)] == [*cuts, None]
 
 
+def test_something_is_erased_while_a_day_is_sealed(index: SqliteIndex, tmp_path: Path) -> None:
+    known = labels(200)
+    root = build(index, [label + places(at) for at, label in enumerate(known)], epoch=6)
+    beside = SqliteIndex.open_erasing(tmp_path / "epochs.index.sqlite")
+    index.begin(7)
+    index.add_places(7, Trie.RECIPIENTS, [(bytes(32), b"piece")])
+    assert erase_leaves(beside, 6, Trie.PERSONS, known[:5], ground="order") == 5
+    beside.close()
+    assert build(index, [label + places(at) for at, label in enumerate(labels(200, seed=3))], epoch=7) != root
+    assert [leaf.ground for leaf in leaves_of(index, 6, Trie.PERSONS)] == ["order"] * 5 + [None] * 195
+    with pytest.raises(Unavailable):
+        SqliteIndex.open_erasing(tmp_path / "absent.sqlite")
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, index: SqliteIndex) -> None:
     with pytest.raises(Unavailable):
         SqliteIndex.read_only(tmp_path / "absent.sqlite")

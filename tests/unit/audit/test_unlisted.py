@@ -18,6 +18,7 @@ from integrator_audit.completeness.members import (
 from integrator_audit.completeness.unlisted import (
     NOBODY,
     Order,
+    are_unlisted_counts,
     check_padding,
     check_release,
     check_withheld,
@@ -28,6 +29,7 @@ from integrator_audit.completeness.unlisted import (
     padding,
     read_release,
     release,
+    share_of,
     unlisted_count,
     withheld_part,
 )
@@ -205,6 +207,16 @@ def test_the_number_of_unlisted_is_a_constant_or_a_power_of_two_above_it() -> No
     assert [count for count in range(300) if is_unlisted_count(count, 100)] == [100, 128, 256]
     assert is_unlisted_count(unlisted_count(7, 0), 0)
     assert is_unlisted_count(0, 0)
+
+
+def test_shards_share_the_constant_and_each_may_go_to_a_power_of_two_above_its_share() -> None:
+    assert [share_of(10, position, 4) for position in range(4)] == [3, 3, 2, 2]
+    assert sum(share_of(7, position, 3) for position in range(3)) == 7
+    for counts in ([5, 5], [4, 3], [8, 5], [8, 16], [0, 10], [16, 0]):
+        assert are_unlisted_counts(counts, 10), counts
+    for counts in ([6, 5], [7, 7], [12, 5], [9, 9]):
+        assert not are_unlisted_counts(counts, 10), counts
+    assert [count for count in range(40) if are_unlisted_counts([count], 10)] == [*range(11), 16, 32]
 
 
 def test_the_members_that_completeness_reads() -> None:
