@@ -41,7 +41,7 @@ _WRITING: Final = (
 )
 # Compiling a query takes longer than any of ours runs.
 _ALWAYS: Final = ("SET jit = off",)
-_DURABLE: Final = {"synchronous_commit": ("on", "remote_apply"), "fsync": ("on",), "full_page_writes": ("on",)}
+DURABLE: Final = {"synchronous_commit": ("on", "remote_apply"), "fsync": ("on",), "full_page_writes": ("on",)}
 
 
 class Session:
@@ -207,7 +207,7 @@ class Session:
         return connection
 
     def _check_durable(self, connection: psycopg.Connection[Row]) -> None:
-        for setting, allowed in _DURABLE.items():
+        for setting, allowed in DURABLE.items():
             row = connection.execute("SELECT current_setting(%s)", (setting,)).fetchone()
             if row is None or row[0] not in allowed:
                 message = (
