@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -202,6 +202,11 @@ class Wrapping:
     def forget(self, generation: int) -> None:
         """Drop a generation's key from memory."""
         self._ciphers.pop(generation, None)
+
+    def keep(self, generations: Set[int]) -> None:
+        """Drop every other generation's key from memory."""
+        for generation in self._ciphers.keys() - generations:
+            self.forget(generation)
 
     def _cipher(self, generation: int) -> AESGCM:
         cipher = self._ciphers.get(generation)

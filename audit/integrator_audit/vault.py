@@ -120,7 +120,7 @@ class Vault:
         query = "SELECT generation, wrapped FROM person WHERE class = ? AND pseudonym = ? AND version = ?"
         with self._lock:
             rows = self._tables.rows(query, (key_class, pseudonym, version))
-        return self._unwrapped(rows, PERSON, person_name(pseudonym, key_class, version))
+            return self._unwrapped(rows, PERSON, person_name(pseudonym, key_class, version))
 
     def entry_keys(self, count: int) -> list[EntryKey]:
         """Make `count` keys for entries. When this returns, all are durable."""
@@ -144,7 +144,7 @@ class Vault:
         with self._lock:
             query = "SELECT generation, wrapped FROM entry_key WHERE id = ?"
             rows = self._tables.rows(query, (key_id,))
-        return self._unwrapped(rows, ENTRY, key_id)
+            return self._unwrapped(rows, ENTRY, key_id)
 
     def labels(self, pseudonyms: Iterable[bytes], period: int) -> dict[bytes, bytes]:
         """Return the kept label key (y) of those of these persons for whom there is one in this period."""
@@ -262,6 +262,7 @@ class Vault:
                     raise Refused("vault-generation-used", message)
                 newest = self._generation()
                 self._tables.run("DELETE FROM generation WHERE number < ?", (newest,))
+                self._count_destruction()
             self._tables.cleanse()
         retired = [number for number in range(1, newest) if self._wrapping.keys.key(number) is not None]
         for number in retired:
@@ -354,6 +355,7 @@ class Vault:
         count = self._counted()
         if count != self._destructions:
             self._people.clear()
+            self._wrapping.keep({number for (number,) in self._tables.rows("SELECT number FROM generation")})
             self._destructions = count
 
     def _counted(self) -> int:

@@ -38,10 +38,22 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """What became complete in a calendar month (`yyyy-mm`, UTC): entries by ground."""
+    """What became complete in a calendar month (`yyyy-mm`, UTC): entries by ground.
+
+    `generation` is the newest with which something became complete: those before it are destroyed.
+    """
 
     month: str
     entries: Mapping[Ground, int]
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of generation: the one that is left, and when the others were destroyed (ms since 1970)."""
+
+    generation: int
+    at: int
 
 
 class Register:
@@ -75,6 +87,7 @@ class Register:
     def months(self) -> list[Month]:
         """Return what became complete, by month, in order."""
         found: dict[str, Counter[Ground]] = {}
+        newest: dict[str, int] = {}
         waiting: Counter[Ground] = Counter()
         for line in self._lines():
             if line["event"] == _ERASED:
@@ -83,8 +96,14 @@ class Register:
             month = datetime.fromtimestamp(cast(int, line["at"]) / 1000, UTC).strftime("%Y-%m")
             if waiting:
                 found.setdefault(month, Counter()).update(waiting)
+                newest[month] = cast(int, line["generation"])
                 waiting.clear()
-        return [Month(month, dict(counts)) for month, counts in found.items()]
+        return [Month(month, dict(counts), newest[month]) for month, counts in found.items()]
+
+    def changes(self) -> list[Change]:
+        """Return all changes of generation, in order."""
+        lines = (line for line in self._lines() if line["event"] == _COMPLETE)
+        return [Change(cast(int, line["generation"]), cast(int, line["at"])) for line in lines]
 
     def _append(self, line: Mapping[str, object]) -> None:
         try:

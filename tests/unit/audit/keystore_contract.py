@@ -218,6 +218,19 @@ class KeyStoreContract:
         assert again.labels(people[:2], 53) == {people[0]: b"y"}
         assert again.identities(people[:9], 53) == {people[7]: b"identity"}
 
+    def test_a_vault_that_is_in_use_goes_on_under_the_new_generation_and_forgets_the_old_key(
+        self, kept: Kept, generations: FileGenerationKeys
+    ) -> None:
+        used, other = self.open(kept, generations), self.open(kept, generations)
+        keys = used.people(in_class(PEOPLE[:2]))
+        assert (other.rewrap(), other.retire()) == (2, [1])
+        assert is_key(used.person(PEOPLE[0], CLASS), keys[PEOPLE[0], CLASS].cipher)
+        made = used.people(in_class(PEOPLE))
+        assert is_key(made[PEOPLE[1], CLASS].cipher, keys[PEOPLE[1], CLASS].cipher)
+        assert is_key(other.person(PEOPLE[5], CLASS), made[PEOPLE[5], CLASS].cipher)
+        assert set(used._wrapping._ciphers) == {2}
+        assert (used.rewrap(), used.retire()) == (3, [2])
+
     def _half_rewrapped(self, kept: Kept, generations: FileGenerationKeys) -> None:
         vault = self.open(kept, generations)
 

@@ -316,7 +316,10 @@ def test_the_register_survives_a_line_that_was_cut_by_a_crash(tmp_path: Path) ->
     assert register.complete(2, at=NOW).entries == {"order": 3, "retention": 40}
     assert register.pending().total == 0
     (month,) = register.months()
-    assert (month.month, month.entries) == ("2027-01", {"order": 3, "retention": 40})
+    assert (month.month, month.entries, month.generation) == ("2027-01", {"order": 3, "retention": 40}, 2)
+    register.complete(3, at=NOW + 1)
+    assert [(change.generation, change.at) for change in register.changes()] == [(2, NOW), (3, NOW + 1)]
+    assert len(register.months()) == 1, "nothing was erased in between"
     (tmp_path / "r").write_text('{"event":"forgotten"}\n')
     with pytest.raises(Tampered):
         register.pending()
