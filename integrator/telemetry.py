@@ -29,6 +29,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "lanes-group-restarted": "The membership through which workers share the lanes failed and is made anew.",
     "ledger-day-sealed": "A day was sealed: its lists are in the epoch log's leaf.",
     "ledger-day-waits": "A day is over and cannot be sealed yet; the code says what it waits for.",
+    "ledger-erasures-unread": "The register of erasures cannot be read; what it shows is not entered until it can.",
     "ledger-log-opened": "A log is written from now on; the one before it, if there is one, is closed for good.",
     "ledger-published": "A log's static files and checkpoint were written as far as its size.",
     "ledger-publishing-failed": "A log's static files could not be written; they are tried again.",

@@ -64,6 +64,7 @@ from integrator.recording.quotas import Quotas
 from integrator.recording.readers import Readers
 from integrator.recording.searching import Searches
 from integrator.routing.reference import PythonEngine
+from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.witnessing.policy import Policy
 
 _DIRECTORY_SECONDS: Final = 60.0
@@ -96,11 +97,17 @@ def citizens_of(installation: Installation) -> DevelopmentCitizens:
     )
 
 
+def generations_of(installation: Installation) -> FileGenerationKeys:
+    """Return the keys of the vault's generations, the first of them made in a new installation."""
+    folder = installation.data / "secrets"
+    if not any(folder.glob(f"{FileGenerationKeys.STEM}*")):
+        installation.secrets.create(f"{FileGenerationKeys.STEM}1", key)
+    return FileGenerationKeys(folder)
+
+
 def readers_of(installation: Installation) -> Readers:
     """Return the logs of this installation, for reading."""
-    return Readers(
-        LedgerFiles(installation.ledger), generation_key=installation.secrets.create("vault-generation-1", key)
-    )
+    return Readers(LedgerFiles(installation.ledger), generation_key=generations_of(installation))
 
 
 async def run_feeder(installation: Installation, stop: asyncio.Event) -> None:
@@ -190,7 +197,7 @@ async def run_ledger(installation: Installation, stop: asyncio.Event) -> None:
     process = LedgerProcess(
         LedgerFiles(installation.ledger),
         naming=Naming(installation.settings.host, installation.settings.installation),
-        keys=Keys(store.create("ledger-signing", key), store.create("vault-generation-1", key)),
+        keys=Keys(store.create("ledger-signing", key), generations_of(installation)),
         directories=directory,
         source=lambda topics, share: KafkaDisclosureSource(connection, topics, share),
         labels=(LabelClient(installation.labels, LEDGER), AccountSecrets(store)),

@@ -14,7 +14,7 @@ from typing import Final
 from integrator import telemetry
 from integrator.recording import institution
 from integrator.recording.logs import LedgerFiles
-from integrator.recording.sequencer import NOTHING, Due
+from integrator.recording.sequencer import NOTHING, Beside, Due
 from integrator_audit import Entry
 from integrator_audit.completeness.days import day_of, start_of
 from integrator_audit.completeness.padding import PaddingMeter, padding_entries
@@ -74,6 +74,24 @@ class OwnKeys:
     def committed(self, now: int, entries: Sequence[Entry], marks: Mapping[tuple[str, int], int]) -> None:  # noqa: ARG002
         """Take note when the entry is durable."""
         self._done = self._done or self._mark in marks
+
+
+class Together:
+    """Several things that go beside the records of one log."""
+
+    def __init__(self, *several: Beside) -> None:
+        self._several = several
+
+    def due(self, now: int, entries: Sequence[Entry]) -> Due:
+        """Return what is due of any."""
+        due = [one.due(now, entries) for one in self._several]
+        marks = {mark: value for one in due for mark, value in one.marks.items()}
+        return Due([entry for one in due for entry in one.entries], marks)
+
+    def committed(self, now: int, entries: Sequence[Entry], marks: Mapping[tuple[str, int], int]) -> None:
+        """Tell each what became durable."""
+        for one in self._several:
+            one.committed(now, entries, marks)
 
 
 def share_of(constant: int, number: int, shards: int) -> int:

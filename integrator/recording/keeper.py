@@ -27,8 +27,9 @@ from typing import Final, cast
 from integrator import telemetry
 from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
 from integrator.recording import institution
-from integrator.recording.beside import OwnKeys, Padding, share_of
+from integrator.recording.beside import OwnKeys, Padding, Together, share_of
 from integrator.recording.disclosures import DisclosureRecorder
+from integrator.recording.erasures import Erasures
 from integrator.recording.failures import translated
 from integrator.recording.institution import InstitutionRecorder
 from integrator.recording.logs import INSTITUTION, Clock, LedgerFiles, Naming, half_year_of, shard, signing_seed
@@ -233,7 +234,8 @@ class Keeper:
             for log in setting.files.series(INSTITUTION)[-2:]:
                 with contextlib.closing(LedgerReader.open(setting.files.database(log))) as before:
                     refusals |= _refusals(before)
-        return InstitutionRecorder(refusals), OwnKeys(setting.files, half, recorded=recorded)
+        keys = OwnKeys(setting.files, half, recorded=recorded)
+        return InstitutionRecorder(refusals), Together(keys, Erasures(setting.files.erasures, recorded=recorded))
 
 
 def _key_made(signer: Signer, now: int) -> Entry:

@@ -13,6 +13,7 @@ A *series* is a log with those that follow it, half-year after half-year: `s0`, 
     ledger/asked/s0-2026h2            what witnesses were asked to cosign, in no backup of the rest
     ledger/s0-2026h2.vkey             the key with which its checkpoints are verified, one line
     ledger/public/s0-2026h2/…         static files by the C2SP paths
+    ledger/erasures.jsonl             the register of erasures: counts and grounds, nobody
     ledger/state.json                 how far the logs are, for operators and for lanes
 """
 
@@ -138,6 +139,11 @@ class LedgerFiles:
     def persons(self) -> Path:
         """The store of the people's keys."""
         return self.root / "persons.sqlite"
+
+    @property
+    def erasures(self) -> Path:
+        """The register of erasures."""
+        return self.root / "erasures.jsonl"
 
     @property
     def state(self) -> Path:

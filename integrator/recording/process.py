@@ -36,6 +36,7 @@ from integrator.recording.threads import in_thread
 from integrator_audit import Vault
 from integrator_audit.completeness.listing import LabelService
 from integrator_audit.completeness.recipients import RecipientSecrets
+from integrator_audit.generationkeys import GenerationKeys
 
 _LOG = telemetry.log("recording")
 
@@ -45,10 +46,11 @@ TELL: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The secrets of the ledger: `ledger-signing` and `vault-generation-1`, 32 bytes each."""
+    """The secrets of the ledger: `ledger-signing`, 32 bytes, and the keys of the vault's generations."""
 
     signing: bytes = field(repr=False)
-    generation: bytes = field(repr=False)
+    generation: GenerationKeys | bytes = field(repr=False)
+    """The 32 bytes of one generation, or where all are kept: only then may the generation change."""
 
 
 class LedgerProcess:

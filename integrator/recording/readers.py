@@ -15,6 +15,7 @@ from integrator.domain.errors import Unavailable
 from integrator.recording.failures import translated
 from integrator.recording.logs import INSTITUTION, LedgerFiles, half_year_of, is_shard, shard, shard_number
 from integrator_audit import LedgerReader, Vault
+from integrator_audit.generationkeys import GenerationKeys
 from integrator_audit.halfyear import period_of_origin
 from integrator_audit.stores import open_reading
 
@@ -40,8 +41,8 @@ def open_log(files: LedgerFiles, log: str) -> Generator[LedgerReader]:
 class Readers:
     """The logs below one directory, read beside their writer. Safe to share between threads."""
 
-    def __init__(self, files: LedgerFiles, *, generation_key: bytes) -> None:
-        """`generation_key` unwraps the people's keys: 32 bytes, the secret `vault-generation-1`."""
+    def __init__(self, files: LedgerFiles, *, generation_key: GenerationKeys | bytes) -> None:
+        """`generation_key` unwraps the people's keys: where those of all generations are, or the 32 bytes of one."""
         self._files = files
         self._generation_key = generation_key
         self._lock = threading.Lock()

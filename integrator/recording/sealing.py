@@ -1,6 +1,7 @@
 """Seals each day after its end (UTC): the epoch log, its index, and the files that everybody may verify them with.
 
 - A day that was missed is sealed when the ledger runs again, with the cut that it had; the days follow each other.
+- The index is locked only while days are sealed; at other times lists may be erased from it.
 - After any failure the epoch log and its index are opened anew: whether the day was sealed, they say.
 - A day waits for whatever it needs: the logs of a half-year that are not closed yet, the label service. Deliveries do
   not wait for it. What no waiting mends is told each time, and counted.
@@ -29,7 +30,7 @@ from integrator_audit import RawLog, Signer
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.listing import LabelService
 from integrator_audit.completeness.recipients import RecipientSecrets
-from integrator_audit.completeness.sealing import PeriodLogs, Sealer, Secrets
+from integrator_audit.completeness.sealing import SETTLING_MS, PeriodLogs, Sealer, Secrets
 from integrator_audit.halfyear import day_of, epoch_of, half_year_name, period_of_day
 from integrator_audit.keystore import KeyStore
 from integrator_audit.store import Reading
@@ -78,6 +79,8 @@ class Days:
     policy: Policy | None
     clock: Clock
     state: DaysState = field(default_factory=DaysState)
+    _sealed: int = -1
+    """The newest sealed day."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Seal until `stop` is set; a day that is being sealed then is finished.
@@ -87,7 +90,8 @@ class Days:
         while not stop.is_set():
             try:
                 with self._opened() as opened:
-                    await self._seal_until(stop, opened)
+                    await self._seal_due(stop, opened)
+                await self._until_due(stop)
             except (Unavailable, Busy, Refused) as error:
                 if self.state.problem != error.code:
                     _LOG.warning("ledger-day-waits", code=error.code, detail=error.message)
@@ -95,19 +99,25 @@ class Days:
                 _WAITING.set(max(self.state.waiting, 1))
                 await pause(stop, LOOK)
 
-    async def _seal_until(self, stop: asyncio.Event, opened: _Opened) -> None:
-        published = True
-        while not stop.is_set():
-            for day in await in_thread(self._due, opened):
-                await in_thread(self._seal, opened, day)
-                published = False
-                if stop.is_set():
-                    return
-            self.state.problem, self.state.waiting = "", 0
-            _WAITING.set(0)
-            if not published:
-                published = await in_thread(opened.publication.advance)
+    async def _seal_due(self, stop: asyncio.Event, opened: _Opened) -> None:
+        """Seal what is due, and publish it until everything is published or the next day is due."""
+        for day in await in_thread(self._due, opened):
+            await in_thread(self._seal, opened, day)
+            if stop.is_set():
+                return
+        self.state.problem, self.state.waiting = "", 0
+        _WAITING.set(0)
+        # From here on the index is free for who erases from it.
+        opened.index.close()
+        while not await in_thread(opened.publication.advance) and not stop.is_set() and not self._is_due():
             await pause(stop, LOOK)
+
+    async def _until_due(self, stop: asyncio.Event) -> None:
+        while not stop.is_set() and not self._is_due():
+            await pause(stop, LOOK)
+
+    def _is_due(self) -> bool:
+        return epoch_of(self.clock() - SETTLING_MS) - 1 > self._sealed
 
     @contextmanager
     def _opened(self) -> Generator[_Opened]:
@@ -126,7 +136,7 @@ class Days:
             secrets = Secrets(self.labels.vault, self.labels.service, self.labels.recipients)
             with translated():
                 sealer = Sealer(epochs, index, logs=logs.of, secrets=secrets, clock=self.clock)
-            yield _Opened(epochs, sealer, shown, logs)
+            yield _Opened(index, epochs, sealer, shown, logs)
 
     def _due(self, opened: _Opened) -> range:
         with translated():
@@ -138,7 +148,8 @@ class Days:
             due = opened.sealer.due()
         if not size:
             opened.publication.advance()
-        self.state.newest = day_of(opened.epochs.size - 1).isoformat()
+        self._sealed = opened.epochs.size - 1
+        self.state.newest = day_of(self._sealed).isoformat()
         self.state.waiting = len(due)
         return due
 
@@ -147,6 +158,7 @@ class Days:
             self._tell_key(period_of_day(day))
             leaf = opened.sealer.seal(day)
             span.set_attributes({"day": day, "listed": leaf.listed, "unlisted": leaf.unlisted})
+        self._sealed = day
         self.state.newest = day_of(day).isoformat()
         self.state.waiting -= 1
         _SEALED.add(1)
@@ -167,6 +179,7 @@ class Days:
 class _Opened:
     """What is open until the next failure."""
 
+    index: SqliteIndex
     epochs: RawLog
     sealer: Sealer
     publication: Publication

@@ -23,7 +23,7 @@ from integrator.recording import sealing
 from integrator.recording.keeper import Terms
 from integrator.recording.label_service import LabelKeys
 from integrator.recording.logs import LedgerFiles, end_of
-from integrator.recording.process import LedgerProcess
+from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.readers import Readers
 from integrator.recording.sealed import Histories, Range
 from integrator_audit import LedgerReader, Verifier, read_part
@@ -107,14 +107,20 @@ class Place:
 
 @asynccontextmanager
 async def ledger(
-    root: Path, *, count: int = 3, now: int = world.AT_MS, sources: Sources | None = None, **terms: Any
+    root: Path,
+    *,
+    count: int = 3,
+    now: int = world.AT_MS,
+    sources: Sources | None = None,
+    keys: Keys = KEYS,
+    **terms: Any,
 ) -> AsyncGenerator[Place]:
     sources, clock, labels = sources or Sources(disclosures(count)), Moving(now), Service()
     sources.disclosures.drained.clear()
     process = LedgerProcess(
         LedgerFiles(root),
         naming=NAMING,
-        keys=KEYS,
+        keys=keys,
         directories=world.StillDirectory(world.knowledge(), at=100),
         source=sources,
         labels=(labels, Accounts()),
