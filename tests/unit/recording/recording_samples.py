@@ -181,7 +181,7 @@ def disclosure(sequence: int = 1, **change: Any) -> bytes:
         "sequence": sequence,
         "source": "source.brp.person",
         "sourcePartition": 6,
-        "sourcePosition": 41 + sequence,
+        "sourcePosition": min(41 + sequence, (1 << 63) - 1),
         "eventId": "0b3f0a6e-5f3c-8a5e-9d0a-8b8f6f3f6a01",
         "kind": "created",
         "valueSha256": hashlib.sha256(b"%d" % sequence).digest(),
