@@ -29,7 +29,7 @@ from integrator_audit.completeness.days import DAY_MS, first_day, start_of
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.labels import FileUniqueSigner
-from integrator_audit.completeness.pages import leaves_of
+from integrator_audit.completeness.pages import find, leaves_of
 from integrator_audit.completeness.recipients import SecretFiles
 from integrator_audit.completeness.sealing import SETTLING_MS, PeriodLogs, Sealer, Secrets
 from integrator_audit.merkle import EMPTY_ROOT
@@ -50,6 +50,7 @@ class Sealing:
     """What sealing one day took. Times in seconds; `cpu` is of this process; `memory` is its largest RSS in MiB.
 
     `memory_before` is the RSS with the day made and nothing sealed. `hashing` and `inserting` are the references.
+    `proof_p50` and `proof_p95` are milliseconds for the day's answer at a label; half of those asked for are listed.
     """
 
     entries: int
@@ -62,6 +63,8 @@ class Sealing:
     index_bytes: int
     hashing: float
     inserting: float
+    proof_p50: float
+    proof_p95: float
 
 
 class _Service:
@@ -116,11 +119,13 @@ def _seal(place: Path, entries: int, *, persons: int, recipients: int) -> Sealin
     memory = _memory()
     assert (leaf.listed, leaf.unlisted) == (entries, 0)
     size = sum(path.stat().st_size for path in place.glob("epochs.index.sqlite*"))
+    proofs = sorted(_prove(index))
     inserting = _insert(place, index)
     for opened in (index, epochs, vault, shard):
         opened.close()
     hashing = _hash(entries, persons)
-    return Sealing(entries, persons, recipients, seconds, cpu, before, memory, size, hashing, inserting)
+    p50, p95 = proofs[len(proofs) // 2], proofs[len(proofs) * 95 // 100]
+    return Sealing(entries, persons, recipients, seconds, cpu, before, memory, size, hashing, inserting, p50, p95)
 
 
 def _memory() -> float:
@@ -174,6 +179,20 @@ def _hash(entries: int, persons: int) -> float:
         for _ in repeat(None, count):
             sha256(data).digest()
     return time.perf_counter() - started
+
+
+def _prove(index: SqliteIndex) -> Iterator[float]:
+    """Yield how many milliseconds each of a thousand answers took."""
+    drawn = random.Random(1)
+    for number in range(1_000):
+        label = drawn.randbytes(32)
+        if number % 2:
+            # The leaf at which another label's way ends is somebody's.
+            end = find(index, _DAY, Trie.PERSONS, label).end
+            label = label if end is None else end.label
+        started = time.perf_counter()
+        find(index, _DAY, Trie.PERSONS, label)
+        yield (time.perf_counter() - started) * 1000
 
 
 def _insert(place: Path, index: SqliteIndex) -> float:
