@@ -94,10 +94,5 @@ class Together:
             one.committed(now, entries, marks)
 
 
-def share_of(constant: int, number: int, shards: int) -> int:
-    """Return a shard's share of a day's unlisted entries: the shares of all come to `constant`."""
-    return constant // shards + (number < constant % shards)
-
-
 def _unlisted(entries: Sequence[Entry]) -> int:
     return sum(not entry.listed for entry in entries)

@@ -27,7 +27,7 @@ from typing import Final, cast
 from integrator import telemetry
 from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
 from integrator.recording import institution
-from integrator.recording.beside import OwnKeys, Padding, Together, share_of
+from integrator.recording.beside import OwnKeys, Padding, Together
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.erasures import Erasures
 from integrator.recording.failures import translated
@@ -39,6 +39,7 @@ from integrator.recording.sequencer import Beside, Directories, DisclosureSource
 from integrator.recording.series import Positions, Standing, standing
 from integrator.recording.threads import in_thread
 from integrator_audit import Entry, LedgerReader, LedgerWriter, Signer, Vault, read_part
+from integrator_audit.completeness.unlisted import share_of
 from integrator_audit.stores import open_reading
 from integrator_audit.witnessing.policy import Policy
 
