@@ -34,7 +34,7 @@ def open_store(place: Path | str, *, origin: str) -> Store:
     try:
         from integrator_audit.postgresql.store import PostgresStore  # noqa: PLC0415  the driver is an extra
     except ModuleNotFoundError as error:
-        raise _without(error) from None
+        raise without_driver(error) from None
     return PostgresStore.open(str(place), origin=origin)
 
 
@@ -48,7 +48,7 @@ def open_erasing(place: Path | str, *, origin: str | None = None) -> Store:
     try:
         from integrator_audit.postgresql.store import PostgresStore  # noqa: PLC0415  the driver is an extra
     except ModuleNotFoundError as error:
-        raise _without(error) from None
+        raise without_driver(error) from None
     return PostgresStore.open_erasing(str(place), origin=origin)
 
 
@@ -62,7 +62,7 @@ def open_reading(place: Path | str, *, origin: str | None = None) -> Reading:
     try:
         from integrator_audit.postgresql.reading import PostgresReading  # noqa: PLC0415  the driver is an extra
     except ModuleNotFoundError as error:
-        raise _without(error) from None
+        raise without_driver(error) from None
     return PostgresReading.read_only(str(place), origin=origin)
 
 
@@ -73,7 +73,7 @@ def open_rows(place: Path | str, *, origin: str | None = None) -> RawRows:
     try:
         from integrator_audit.postgresql.raw import PostgresRows  # noqa: PLC0415  the driver is an extra
     except ModuleNotFoundError as error:
-        raise _without(error) from None
+        raise without_driver(error) from None
     return PostgresRows.open(str(place), origin=origin)
 
 
@@ -84,7 +84,7 @@ def open_vault_tables(place: Path | str, *, writing: bool = True) -> VaultTables
     try:
         from integrator_audit.postgresql.vault import PostgresVaultTables  # noqa: PLC0415  the driver is an extra
     except ModuleNotFoundError as error:
-        raise _without(error) from None
+        raise without_driver(error) from None
     return PostgresVaultTables.open(str(place), writing=writing)
 
 
@@ -93,7 +93,8 @@ def is_url(place: Path | str) -> bool:
     return isinstance(place, str) and place.startswith(_SCHEMES)
 
 
-def _without(error: ModuleNotFoundError) -> Refused:
+def without_driver(error: ModuleNotFoundError) -> Refused:
+    """Return what to say where the driver of PostgreSQL is missing; raise the error when something else is."""
     if error.name != "psycopg":
         raise error
     message = "a log in PostgreSQL needs the driver: install integrator-audit[postgresql]"

@@ -177,7 +177,7 @@ def test_a_new_writer_waits_for_a_commit_that_is_under_way(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Without the lock, only the row of the lease stands between the two.
-    monkeypatch.setattr(Lease, "hold", staticmethod(lambda _session, _what: None))
+    monkeypatch.setattr(Lease, "hold", staticmethod(lambda _session: None))
     place = DatabasePlace(database, tmp_path)
     vault = place.vault()
     first = open_ledger(place, vault=vault)

@@ -46,7 +46,7 @@ def test_every_code_of_the_guide_is_one_that_the_code_gives() -> None:
     source = "".join(path.read_text() for path in package.rglob("*.py"))
     codes = set(re.findall(r"`ledger-([a-z-]+)`", GUIDE))
     assert len(codes) > 12
-    written = re.compile(r'"ledger-([a-z-]+)"|\{(?:what|family|self\._what)\}-([a-z-]+)"|_said\(\s*\w+,\s*"([a-z-]+)"')
+    written = re.compile(r'"ledger-([a-z-]+)"|\{(?:\w+\.)*(?:what|family)\}-([a-z-]+)"|_said\(\s*\w+,\s*"([a-z-]+)"')
     given = {code for groups in written.findall(source) for code in groups if code}
     assert codes <= given
 

@@ -218,15 +218,15 @@ class TestLease:
         self, database: str, administrator: psycopg.Connection
     ) -> None:
         first, second = session(database), session(database)
-        Lease.hold(first, "ledger")
+        Lease.hold(first)
         with pytest.raises(Busy) as caught:
-            Lease.hold(second, "ledger")
+            Lease.hold(second)
         assert caught.value.code == "ledger-lease"
-        Lease.hold(session(database, schema="ledger_s1_2026h2"), "ledger")
+        Lease.hold(session(database, schema="ledger_s1_2026h2"))
         administrator.execute("SELECT pg_terminate_backend(%s)", (first.connection.info.backend_pid,))
         for _ in range(100):
             try:
-                Lease.hold(second, "ledger")
+                Lease.hold(second)
                 break
             except Busy:
                 administrator.execute("SELECT pg_sleep(0.02)")
@@ -240,7 +240,7 @@ class TestLease:
         with first.transaction():
             old.advance(0, 5)
         new = Lease.begin(second)
-        with pytest.raises(Refused, match="writer 2 of the log has taken over") as caught, first.transaction():
+        with pytest.raises(Refused, match="writer 2 of the ledger has taken over") as caught, first.transaction():
             old.advance(5, 6)
         assert caught.value.code == "ledger-other-writer"
         with pytest.raises(Refused, match="to size 5"), second.transaction():

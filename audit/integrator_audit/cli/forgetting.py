@@ -18,7 +18,7 @@ import typer
 
 from integrator_audit.cli.answering import HOLDS, UNKNOWN, JsonOption, answering, progress
 from integrator_audit.cli.places import need_file, read_place
-from integrator_audit.completeness.indexfile import SqliteIndex
+from integrator_audit.completeness.indexes import open_index_erasing
 from integrator_audit.errors import Invalid, Unavailable
 from integrator_audit.forgetting.erasure import Erased, Eraser, Log
 from integrator_audit.forgetting.orders import MAX_ORDER, ErasureOrder
@@ -42,7 +42,8 @@ VaultOption = Annotated[str, typer.Option(help="The vault with the keys of perso
 GenerationsOption = Annotated[Path, typer.Option(help="The directory with the keys vault-generation-N.")]
 RegisterOption = Annotated[Path, typer.Option(help="The register of erasures; it is made at the first one.")]
 IndexOption = Annotated[
-    Path | None, typer.Option(help="The index beside the epoch log; needed where days are sealed over these logs.")
+    str | None,
+    typer.Option(help="The index beside the epoch log, a file or a URL; needed where days are sealed over these logs."),
 ]
 
 
@@ -141,7 +142,7 @@ def status_command(*, register: RegisterOption, as_json: JsonOption = False) -> 
 
 @contextmanager
 def _eraser(
-    logs: Sequence[str], vault: str, generations: Path, *, register: Path, index: Path | None
+    logs: Sequence[str], vault: str, generations: Path, *, register: Path, index: str | None
 ) -> Generator[Eraser]:
     with ExitStack() as stack:
         place = read_place(vault)
@@ -161,7 +162,7 @@ def _eraser(
             opened.append(Log(identity.origin, int(found[1]) if found else None, store))
         listed = None
         if index is not None:
-            listed = SqliteIndex.open_erasing(index)
+            listed = open_index_erasing(read_place(index))
             stack.callback(listed.close)
         yield Eraser(opened, keys=keys, index=listed, register=Register(register), clock=_now)
 

@@ -25,10 +25,11 @@ from integrator_audit.cli.answering import (
     progress,
 )
 from integrator_audit.cli.keys import read_signer, write_new
+from integrator_audit.cli.places import read_place
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases, write_dossier
 from integrator_audit.completeness.days import number_of
 from integrator_audit.completeness.indexcheck import check_index
-from integrator_audit.completeness.indexfile import SqliteIndex
+from integrator_audit.completeness.indexes import read_index
 from integrator_audit.completeness.presenting import Sealed
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.errors import Invalid, Refused, Unavailable
@@ -166,7 +167,7 @@ def dossier_command(  # noqa: PLR0913  each is an option of the command
     ],
     *,
     epochs: Annotated[str, typer.Option(help="The log of days: a file, or a postgresql:// URL.")],
-    index: Annotated[Path, typer.Option(help="The index beside it.")],
+    index: Annotated[str, typer.Option(help="The index beside it: a file or a URL.")],
     vault: VaultOption = None,
     generation_key: GenerationsOption = None,
     out: Annotated[Path, typer.Option(help="The file to write, JSON lines in gzip, for its owner only.")],
@@ -188,7 +189,7 @@ def dossier_command(  # noqa: PLR0913  each is an option of the command
 
 
 def fsck_index_command(
-    index: Annotated[Path, typer.Argument(help="The index beside the log of days.")],
+    index: Annotated[str, typer.Argument(help="The index beside the log of days: a file or a URL.")],
     *,
     epochs: Annotated[str, typer.Option(help="The log of days: a file, or a postgresql:// URL.")],
     as_json: JsonOption = False,
@@ -197,9 +198,9 @@ def fsck_index_command(
     with answering(as_json=as_json), ExitStack() as stack:
         days = _reader(epochs)
         stack.callback(days.close)
-        listed = SqliteIndex.read_only(index)
+        listed = read_index(read_place(index))
         stack.callback(listed.close)
-        with progress(index.name, as_json=as_json) as shown:
+        with progress(Path(index).name, as_json=as_json) as shown:
             findings = check_index(listed, days, shown)
         holds = not findings.items
         if as_json:
@@ -213,7 +214,7 @@ def fsck_index_command(
 
 @contextmanager
 def _sealed(
-    places: Sequence[str], epochs: str, index: Path, *, keys: tuple[str | None, Path | None]
+    places: Sequence[str], epochs: str, index: str, *, keys: tuple[str | None, Path | None]
 ) -> Generator[tuple[Sealed, _LogsOf, Vault]]:
     with ExitStack() as stack:
         vault = open_vault(*keys)
@@ -222,11 +223,11 @@ def _sealed(
         stack.callback(vault.close)
         days = _reader(epochs)
         stack.callback(days.close)
-        listed = SqliteIndex.read_only(index)
+        listed = read_index(read_place(index))
         stack.callback(listed.close)
         logs, readers = _LogsOf(), dict[int, dict[int, LedgerReader]]()
         for place in places:
-            reading = open_reading(place)
+            reading = open_reading(read_place(place))
             stack.callback(reading.close)
             identity = reading.identity()
             if identity is None:
@@ -234,7 +235,7 @@ def _sealed(
             period, shard = period_of_origin(identity.origin), _SHARD.search(identity.origin)
             logs.add(period, None if shard is None else int(shard[1]), reading)
             if shard is not None:
-                reader = LedgerReader.open(place, vault=vault)
+                reader = LedgerReader.open(read_place(place), vault=vault)
                 stack.callback(reader.close)
                 readers.setdefault(period, {})[int(shard[1])] = reader
         yield Sealed(days, listed, lambda period: readers.get(period, {})), logs, vault
@@ -264,7 +265,7 @@ class _LogsOf:
 
 
 def _reader(place: str, vault: Vault | None = None) -> LedgerReader:
-    return LedgerReader.open(place, vault=vault)
+    return LedgerReader.open(read_place(place), vault=vault)
 
 
 def _day(text: str) -> int:

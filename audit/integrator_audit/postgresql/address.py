@@ -71,9 +71,9 @@ class Address:
         return cls(label, schema, make_conninfo("", **(_DEFAULTS | values)))
 
 
-def schema_of(origin: str) -> str:
+def schema_of(origin: str, prefix: str = PREFIX) -> str:
     """Return the schema of a log by its origin; raise `Invalid` when the last element of its path makes none."""
-    return check_schema(PREFIX + origin.rsplit("/", 1)[-1].replace("-", "_").replace(".", "_"))
+    return check_schema(prefix + origin.rsplit("/", 1)[-1].replace("-", "_").replace(".", "_"))
 
 
 def check_schema(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The lease of a log's one writer: an advisory lock that the session holds, and a generation that fences.
+"""The lease of the one writer of a log or an index: an advisory lock of the session, and a generation that fences.
 
 - The lock goes with the session: when the server loses the writer, the next one gets it, without a time to wait out.
 - The lock alone does not fence: a pooler may lend one session to two clients, and a promoted stand-by knows no locks.
@@ -28,28 +28,30 @@ class Lease:
         self._backend = session.connection.info.backend_pid
 
     @staticmethod
-    def hold(session: Session, what: str) -> None:
+    def hold(session: Session) -> None:
         """Take the lock. Raises `Busy` (`…-lease`) while another session has it."""
         row = session.row("SELECT pg_try_advisory_lock(%s)", (lock_key(session.schema),))
         if row is None or not row[0]:
             message = (
-                f"another writer holds the lease of {session.schema} in {session.where}; a log has one writer. "
+                f"another writer holds the lease of {session.schema} in {session.where}; there is one at a time. "
                 "It is free as soon as that writer ends or its connection is lost"
             )
-            raise Busy(f"{what}-lease", message, retry_after=_RETRY_SECONDS)
+            raise Busy(f"{session.what}-lease", message, retry_after=_RETRY_SECONDS)
 
     @classmethod
     def begin(cls, session: Session) -> Lease:
         """Count the generation up: from here on no earlier writer can commit. The lock is held."""
         row = session.row("UPDATE lease SET generation = generation + 1 RETURNING generation")
         if row is None:
-            raise Tampered("ledger-lease", f"{session.schema} in {session.where} has no row of its lease; run fsck")
+            raise Tampered(
+                f"{session.what}-lease", f"{session.schema} in {session.where} has no row of its lease; run fsck"
+            )
         return cls(session, row[0])
 
     def advance(self, previous: int, size: int) -> None:
         """Inside a transaction, go from one size to the next.
 
-        Raises `Refused` (`ledger-other-writer`) when somebody else wrote or took the lease, or the session is not the
+        Raises `Refused` (`…-other-writer`) when somebody else wrote or took the lease, or the session is not the
         one that took it.
         """
         moved = self._session.run(
@@ -80,12 +82,13 @@ class Lease:
                 "its lease; connect directly, or pool sessions and not transactions"
             )
         elif self._generation is None:
-            message = "the log was opened to erase from it, not to append"
+            message = f"the {self._session.what} was opened to erase from it, not to append"
         elif generation != self._generation:
-            message = f"writer {generation} of the log has taken over from this one, number {self._generation}"
+            what = self._session.what
+            message = f"writer {generation} of the {what} has taken over from this one, number {self._generation}"
         else:
             message = f"another writer brought the log to size {found}; a log has one writer"
-        raise Refused("ledger-other-writer", message)
+        raise Refused(f"{self._session.what}-other-writer", message)
 
 
 def lock_key(schema: str) -> int:

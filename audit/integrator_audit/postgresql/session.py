@@ -58,7 +58,7 @@ class Session:
         self.where = address.label
         self.schema = schema
         self._address = address
-        self._what = what
+        self.what = what
         self._writing = writing
         self._again = not (writing and lasting)
         self._names = itertools.count()
@@ -70,7 +70,7 @@ class Session:
 
     def translated(self) -> Any:
         """Return a context in which errors of the driver become ours."""
-        return translated(self._what, self.where)
+        return translated(self.what, self.where)
 
     def rows(self, query: Query, parameters: Sequence[object] | None = None) -> list[Row]:
         """Return all rows of a query, or none of a statement without rows."""
@@ -157,13 +157,13 @@ class Session:
         try:
             self.connection.execute("COMMIT")
         except psycopg.Error as error:
-            failure = translate(error, self._what, self.where)
+            failure = translate(error, self.what, self.where)
             if self.connection.closed or error.sqlstate is None or error.sqlstate.startswith(("08", "57")):
                 message = (
                     f"the connection to {self.where} was lost while it committed: nobody can tell from here whether "
-                    f"what was written stands. Open the {self._what} again, which reads the truth"
+                    f"what was written stands. Open the {self.what} again, which reads the truth"
                 )
-                failure = Unavailable(f"{self._what}-commit-unknown", message)
+                failure = Unavailable(f"{self.what}-commit-unknown", message)
         if failure is not None:
             self._rollback()
             raise failure
@@ -189,13 +189,13 @@ class Session:
         return self.connection
 
     def _connect(self) -> psycopg.Connection[Row]:
-        connection = _connected(self._address, self._what)
+        connection = _connected(self._address, self.what)
         try:
             with self.translated():
                 if connection.info.server_version < MIN_VERSION * 10_000:
                     found = connection.info.server_version // 10_000
-                    message = f"{self.where} runs PostgreSQL {found}; the {self._what} needs {MIN_VERSION} or later"
-                    raise Refused(f"{self._what}-server", message)
+                    message = f"{self.where} runs PostgreSQL {found}; the {self.what} needs {MIN_VERSION} or later"
+                    raise Refused(f"{self.what}-server", message)
                 connection.execute(sql.SQL("SET search_path TO {}, pg_catalog").format(sql.Identifier(self.schema)))
                 if self._writing:
                     self._check_durable(connection)
@@ -212,9 +212,9 @@ class Session:
             if row is None or row[0] not in allowed:
                 message = (
                     f"{setting} is {row[0] if row else 'unknown'} in {self.where}: a commit could be lost after it was "
-                    f"confirmed. Set it to {allowed[0]} for the database and the user of the {self._what}"
+                    f"confirmed. Set it to {allowed[0]} for the database and the user of the {self.what}"
                 )
-                raise Refused(f"{self._what}-not-durable", message)
+                raise Refused(f"{self.what}-not-durable", message)
 
 
 def _connected(address: Address, what: str) -> psycopg.Connection[Row]:

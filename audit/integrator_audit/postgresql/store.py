@@ -64,7 +64,7 @@ class PostgresStore(PostgresReading):
         assert schema is not None, "an origin names a schema"  # noqa: S101
         session = Session(address, schema, what="ledger", writing=True)
         try:
-            Lease.hold(session, "ledger")
+            Lease.hold(session)
             migrate(session, "ledger")
             return cls(session, Lease.begin(session))
         except BaseException:
