@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from integrator_audit.errors import Unavailable
+from integrator_audit.note import MAX_NOTE
 
 
 def default_directory(environment: Mapping[str, str]) -> Path:
@@ -37,7 +38,8 @@ class State:
         """Return the last accepted note, or None the first time."""
         path = self.path(origin, kind)
         try:
-            return path.read_bytes()
+            with path.open("rb") as file:
+                return file.read(MAX_NOTE + 1)
         except FileNotFoundError:
             return None
         except OSError as error:

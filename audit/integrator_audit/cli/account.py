@@ -28,14 +28,14 @@ from integrator_audit.cli.epochs import (
     UntilOption,
     doubts_json,
     print_doubts,
-    printable,
     read_day,
     read_document_file,
     trusted_epochs,
     verdict,
     vouchers,
 )
-from integrator_audit.cli.trust import KeysOption, PolicyOption, RootOption, StateOption, VkeyOption, read_file
+from integrator_audit.cli.files import read_file
+from integrator_audit.cli.trust import KeysOption, PolicyOption, RootOption, StateOption, VkeyOption
 from integrator_audit.completeness import days
 from integrator_audit.completeness.account import (
     MAX_ACCOUNT,
@@ -115,7 +115,7 @@ def _tell_account(result: Account, epochs: EpochLog, *, as_json: bool) -> None:
             json.dumps((failed if findings else verdict(doubts)) | document | findings_json(findings, result.left_out))
         )
     else:
-        print_findings(findings, result.left_out, print_line=lambda line: print(printable(line)))
+        print_findings(findings, result.left_out, print_line=print)
         total = sum(result.listed.values())
         print(
             f"{result.recipient}: {total} entries on {len(result.listed)} days, {result.received} deliveries received."

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from integrator_audit.cli.files import printable, read_file, text_or_file
 from integrator_audit.cli.places import read_place
 from integrator_audit.errors import AuditError, Invalid, Tampered, Unavailable
 from integrator_audit.findings import Finding, Progress, no_progress
@@ -33,13 +34,26 @@ def answering(*, as_json: bool) -> Generator[None]:
     try:
         yield
     except AuditError as error:
-        failed = isinstance(error, Tampered)
-        if as_json:
-            result = "failed" if failed else "unknown"
-            print(json.dumps({"result": result, "code": error.code, "message": error.message}))
-        else:
-            print(f"{'FAILED' if failed else 'could not tell'}: {error.message} ({error.code})", file=sys.stderr)
-        raise typer.Exit(FAILED if failed else UNKNOWN) from error
+        raise _exit(error, as_json=as_json) from error
+    except OSError as error:
+        # What nobody nearer to it foresaw: a name that is too long, a pipe that nobody reads.
+        where = "" if error.filename is None else f"{Path(str(error.filename)).name[:99]}: "
+        message = f"{where}{error.strerror or error}"
+        raise _exit(Unavailable("system", message), as_json=as_json) from error
+    except MemoryError as error:
+        raise _exit(Unavailable("system", "there is not enough memory for this"), as_json=as_json) from error
+
+
+def _exit(error: AuditError, *, as_json: bool) -> typer.Exit:
+    """Tell people or programs of an error, and return the exit that goes with it."""
+    failed = isinstance(error, Tampered)
+    if as_json:
+        result = "failed" if failed else "unknown"
+        print(json.dumps({"result": result, "code": error.code, "message": error.message}))
+    else:
+        verdict = "FAILED" if failed else "could not tell"
+        print(printable(f"{verdict}: {error.message} ({error.code})"), file=sys.stderr)
+    return typer.Exit(FAILED if failed else UNKNOWN)
 
 
 @contextmanager
@@ -59,12 +73,7 @@ def progress(label: str, *, as_json: bool) -> Generator[Progress]:
 
 def read_vkey(text: str) -> Verifier:
     """Return the verifier key that a person gave as text or as a file that holds it."""
-    path = Path(text)
-    try:
-        given = path.read_text(encoding="utf-8").strip() if path.is_file() else text.strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable("vkey-unreadable", f"the verifier key in {text} cannot be read") from error
-    return Verifier.from_text(given)
+    return Verifier.from_text(text_or_file(text, "the verifier key"))
 
 
 def open_vault(vault: str | None, generation_key: Path | None) -> Vault | None:
@@ -78,11 +87,7 @@ def open_vault(vault: str | None, generation_key: Path | None) -> Vault | None:
         raise Invalid("vault-options", "give --vault and --generation-key together")
     if generation_key.is_dir():
         return Vault.read_only(read_place(vault), FileGenerationKeys(generation_key))
-    try:
-        key = generation_key.read_bytes()
-    except OSError as error:
-        raise Unavailable("generation-key", f"{generation_key} cannot be read: {error.strerror}") from error
-    return Vault.read_only(read_place(vault), key)
+    return Vault.read_only(read_place(vault), read_file(generation_key, "the generation key"))
 
 
 def findings_json(findings: Sequence[Finding], left_out: int) -> dict[str, object]:
@@ -94,6 +99,6 @@ def findings_json(findings: Sequence[Finding], left_out: int) -> dict[str, objec
 def print_findings(findings: Sequence[Finding], left_out: int, *, print_line: Callable[[str], None]) -> None:
     """Print findings for people, a line each."""
     for item in findings:
-        print_line(f"{item.where}: {item.message} ({item.code})")
+        print_line(printable(f"{item.where}: {item.message} ({item.code})"))
     if left_out:
         print_line(f"… and {left_out} more")

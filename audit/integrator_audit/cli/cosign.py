@@ -17,7 +17,8 @@ import typer
 from integrator_audit.checkpoint import LogKeys
 from integrator_audit.cli.answering import HOLDS, JsonOption, answering, progress, read_vkey
 from integrator_audit.cli.epochs import EpochsOption, Trusted, trusted_epochs
-from integrator_audit.cli.trust import KeysOption, RootOption, StateOption, VkeyOption, read_file
+from integrator_audit.cli.files import read_file
+from integrator_audit.cli.trust import KeysOption, RootOption, StateOption, VkeyOption
 from integrator_audit.completeness import days
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier, check_remembered
 from integrator_audit.completeness.dossier import Dossier, open_lines

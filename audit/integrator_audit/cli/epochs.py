@@ -18,7 +18,8 @@ import typer
 
 from integrator_audit.checkpoint import LogKeys
 from integrator_audit.cli.answering import progress, read_vkey
-from integrator_audit.cli.trust import read_file, read_trust
+from integrator_audit.cli.files import read_file, text_or_file
+from integrator_audit.cli.trust import read_trust
 from integrator_audit.completeness import days
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
 from integrator_audit.errors import Invalid, Unavailable
@@ -79,10 +80,19 @@ def vouchers(policy: Path | None, cosigner: str | None) -> Trust:
     key: CosignerKey | None = None
     if cosigner is not None:
         named = [] if read is None else [witness.key for witness in read.witnesses if witness.name == cosigner]
-        path = Path(cosigner)
-        text = read_file(path, "the cosigner's key").decode(errors="replace") if path.is_file() else cosigner
-        key = named[0] if named else CosignerKey.from_text(text.strip())
+        key = named[0] if named else CosignerKey.from_text(text_or_file(cosigner, "the cosigner's key"))
+        _check_apart(key, read)
     return Trust(int(time.time()), read, key)
+
+
+def _check_apart(key: CosignerKey, policy: Policy | None) -> None:
+    """Refuse a cosigner whose key cosigns under another name too: what one says could be passed off as the other's."""
+    # SPEC tlog-cosignature: "A cosigner operator that operates multiple Ed25519 cosigners (e.g. with distinct
+    # additional statements, see below) MUST use distinct public keys for each cosigner."
+    witnesses = () if policy is None else policy.witnesses
+    if any(witness.key.public_key == key.public_key and witness.key != key for witness in witnesses):
+        message = f"the policy has a witness with the public key of {key.name}: its word counts as the cosigner's too"
+        raise Invalid("cosigner-key", message)
 
 
 def read_day(text: str | None) -> int | None:
@@ -123,8 +133,3 @@ def print_doubts(epochs: EpochLog) -> None:
         print("This is the first look: had the epoch log been rolled back or forked before, it could not be seen here.")
     for doubt in epochs.doubts:
         print(f"could not tell: {doubt.message} ({doubt.code})")
-
-
-def printable(value: object) -> str:
-    """Return a value that somebody else wrote so that it can be printed: it moves no cursor and hides no text."""
-    return "".join(character if character.isprintable() else "?" for character in str(value))

@@ -147,6 +147,8 @@ def _eraser(
     with ExitStack() as stack:
         place = read_place(vault)
         need_file(place, "vault")
+        # A vault that was only just made would let `finish` report as gone what another one still opens.
+        Vault.read_only(place, FileGenerationKeys(generations)).close()
         keys = Vault.open(place, FileGenerationKeys(generations))
         stack.callback(keys.close)
         opened: list[Log] = []

@@ -22,14 +22,14 @@ from integrator_audit.cli.epochs import (
     SinceOption,
     UntilOption,
     print_doubts,
-    printable,
     read_day,
     read_document_file,
     trusted_epochs,
     verdict,
     vouchers,
 )
-from integrator_audit.cli.trust import KeysOption, PolicyOption, RootOption, StateOption, VkeyOption, read_file
+from integrator_audit.cli.files import printable, read_file
+from integrator_audit.cli.trust import KeysOption, PolicyOption, RootOption, StateOption, VkeyOption
 from integrator_audit.completeness import days
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.completeness.history import MAX_HISTORY, Asked, Day, History, read_history, verify_history

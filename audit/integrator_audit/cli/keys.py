@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from integrator_audit.cli.answering import HOLDS, JsonOption, answering, read_vkey
-from integrator_audit.cli.trust import read_file
+from integrator_audit.cli.files import read_file
 from integrator_audit.errors import Invalid, Refused, Unavailable
 from integrator_audit.note import Note, Signer, join_note
 from integrator_audit.witnessing.cosignature import Cosigner

@@ -5,6 +5,8 @@ Exit codes: 0 everything holds, 1 a proof failed, 2 could not tell.
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -65,4 +67,8 @@ app.command("verify-whole")(whole.verify_whole_command)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter shows its number, and does not end the program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app(args=arguments)

@@ -20,6 +20,7 @@ import typer
 
 from integrator_audit.audience import check_audience
 from integrator_audit.cli.answering import HOLDS, UNKNOWN, JsonOption, answering
+from integrator_audit.cli.files import read_file
 from integrator_audit.cli.trust import (
     KeysOption,
     PolicyOption,
@@ -27,7 +28,6 @@ from integrator_audit.cli.trust import (
     StateOption,
     Trust,
     VkeyOption,
-    read_file,
     read_trust,
 )
 from integrator_audit.errors import Invalid, Refused, Unavailable

@@ -10,13 +10,12 @@ import typer
 
 from integrator_audit.checkpoint import LogKeys
 from integrator_audit.cli.answering import read_vkey
-from integrator_audit.errors import Invalid, Unavailable
+from integrator_audit.cli.files import read_file
+from integrator_audit.errors import Invalid
 from integrator_audit.state import State
 from integrator_audit.verify import Demand
 from integrator_audit.witnessing.keys import KeyPolicy, KeyRoot, accept_keys
 from integrator_audit.witnessing.policy import Policy
-
-MAX_FILE = 1 << 20
 
 VkeyOption = Annotated[str | None, typer.Option("--vkey", help="The log's verifier key, or a file that holds it.")]
 PolicyOption = Annotated[
@@ -74,15 +73,3 @@ def read_trust(
         message = "give the log's key: --vkey, or --keys with --keys-root, or a --policy that lists the log"
         raise Invalid("trust-options", message)
     return Trust(trusted.keys_of(), trusted)
-
-
-def read_file(path: Path, what: str) -> bytes:
-    """Return a small file that a person named; raise `Unavailable` when it cannot be read, `Invalid` if it is large."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise Unavailable("file-unreadable", f"{what} in {path} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_FILE:
-        raise Invalid("file-too-large", f"{what} in {path} is larger than any such file")
-    return data

@@ -19,9 +19,10 @@ import typer
 
 from integrator_audit.checkpoint import Checkpoint, open_checkpoint
 from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering, progress, read_vkey
+from integrator_audit.cli.files import read_file
 from integrator_audit.cli.places import read_place
 from integrator_audit.cli.searching import LedgerArgument, conditions
-from integrator_audit.cli.trust import PolicyOption, StateOption, read_file
+from integrator_audit.cli.trust import PolicyOption, StateOption
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress

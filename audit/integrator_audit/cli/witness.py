@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from integrator_audit.cli.answering import HOLDS, JsonOption, answering
+from integrator_audit.cli.files import read_file
 from integrator_audit.cli.keys import read_cosigner
-from integrator_audit.cli.trust import read_file
 from integrator_audit.errors import Invalid, Unavailable
 from integrator_audit.witnessing.policy import Policy
 from integrator_audit.witnessing.server import WitnessServer

@@ -120,7 +120,8 @@ class Memory:
         Raises `Refused` (`memory-other-log`, `memory-damaged`), `Unavailable` (`memory-unreadable`).
         """
         try:
-            document = read_document(path.read_bytes(), SCHEMA, limit=MAX_MEMORY)
+            with path.open("rb") as file:
+                document = read_document(file.read(MAX_MEMORY + 1), SCHEMA, limit=MAX_MEMORY)
             memory = cls._read(document)
         except FileNotFoundError:
             return cls(origin)

@@ -22,6 +22,10 @@ from integrator_audit.store import GROUNDS, Ground
 
 _ERASED: Final = "erased"
 _COMPLETE: Final = "complete"
+_BEGINNING: Final = b'{"event":"'
+_MAX_SIZE: Final = 1 << 28
+_MAX_TIME: Final = 253_402_300_800_000
+"""The first moment in milliseconds that no calendar here has: the year 10000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,12 @@ class Register:
         return [Change(cast(int, line["generation"]), cast(int, line["at"])) for line in lines]
 
     def _append(self, line: Mapping[str, object]) -> None:
+        # Another file that was named by mistake must not lose its end.
+        whole = self._whole()
         try:
             with self._path.open("a+b") as file:
-                file.seek(0)
                 # A crash while a line was written leaves its beginning: it was not durable, and is taken away.
-                file.truncate(file.read().rfind(b"\n") + 1)
+                file.truncate(len(whole))
                 file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -118,14 +123,22 @@ class Register:
             raise Unavailable("erasure-register", f"{self._path} cannot be written: {error.strerror}") from error
 
     def _lines(self) -> list[dict[str, object]]:
+        return [self._read(number, line) for number, line in enumerate(self._whole().splitlines(), 1)]
+
+    def _whole(self) -> bytes:
+        """Return the lines that were written to their end."""
         try:
-            text = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                text = file.read(_MAX_SIZE + 1)
         except FileNotFoundError:
-            return []
+            return b""
         except OSError as error:
             raise Unavailable("erasure-register", f"{self._path} cannot be read: {error.strerror}") from error
         whole = text[: text.rfind(b"\n") + 1]
-        return [self._read(number, line) for number, line in enumerate(whole.splitlines(), 1)]
+        rest = text[len(whole) :]
+        if len(text) > _MAX_SIZE or rest[: len(_BEGINNING)] != _BEGINNING[: len(rest)]:
+            raise Tampered("erasure-register", f"{self._path} is not a register of erasures")
+        return whole
 
     def _read(self, number: int, line: bytes) -> dict[str, object]:
         try:
@@ -134,9 +147,12 @@ class Register:
             document = None
         members = cast(dict[str, object], document) if isinstance(document, dict) else {}
         match members:
-            case {"event": "erased", "at": int(), "ground": ground, "entries": int()} if ground in GROUNDS:
-                return members
-            case {"event": "complete", "at": int(), "generation": int()}:
-                return members
+            case {"event": "erased", "at": int(at), "ground": ground, "entries": int()} if ground in GROUNDS:
+                is_known = 0 <= at < _MAX_TIME
+            case {"event": "complete", "at": int(at), "generation": int()}:
+                is_known = 0 <= at < _MAX_TIME
             case _:
-                raise Tampered("erasure-register", f"line {number} of {self._path} is not one of the register")
+                is_known = False
+        if not is_known:
+            raise Tampered("erasure-register", f"line {number} of {self._path} is not one of the register")
+        return members
