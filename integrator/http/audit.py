@@ -81,6 +81,9 @@ class AuditFilter(Document):
         Field(max_length=300, description="a processing activity: stands for the purposes that the directory knows"),
     ] = None
     authorisation: Name | SkipJsonSchema[None] = None
+    basis: Annotated[
+        str | SkipJsonSchema[None], Field(max_length=2000, description="a law as the entries cite it, the whole line")
+    ] = None
     since: Annotated[Hour | SkipJsonSchema[None], Field(description="from this hour on")] = None
     until: Annotated[Hour | SkipJsonSchema[None], Field(description="before this hour")] = None
     first_day: Annotated[Day | SkipJsonSchema[None], Field(description="legal day in the entry, from this on")] = None
@@ -97,6 +100,7 @@ class AuditFilter(Document):
             self.purpose,
             self.activity,
             self.authorisation,
+            self.basis,
             self.since,
             self.until,
             self.first_day,

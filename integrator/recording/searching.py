@@ -50,6 +50,7 @@ _DISCLOSED: Final = {
     "stream": "stream",
     "field": "fields",
     "purpose": "purpose",
+    "basis": "basis",
 }
 _REQUESTED: Final = {
     "recipient": "agency",
@@ -61,8 +62,8 @@ _SAID_AS: Final[Mapping[Outcome, Mapping[str, str]]] = {
     "disclosed": _DISCLOSED | {"authorisation": "authorisation"},
     "read": _DISCLOSED,
     "refused": _REQUESTED,
-    "decided": _REQUESTED | {"field": "fields"},
-    "asked": {"recipient": "reader", "purpose": "purpose"},
+    "decided": _REQUESTED | {"field": "fields", "basis": "basis"},
+    "asked": {"recipient": "reader", "purpose": "purpose", "basis": "basis"},
 }
 """By outcome and word: the member of part A that says it. LIMIT: the steps started and ended name no agency."""
 _OUTCOME_OF: Final = {schema: outcome for outcome, schemas in _SCHEMAS.items() for schema in schemas}
@@ -80,6 +81,7 @@ class Asked:
     purpose: str | None = None
     activity: str | None = None
     authorisation: str | None = None
+    basis: str | None = None
     since: str | None = None
     until: str | None = None
     first_day: str | None = None
@@ -95,8 +97,8 @@ class Asked:
 
 
 _MEMBERS: Final = (
-    "recipient", "source", "stream", "field", "purpose", "activity", "authorisation", "since", "until", "first_day",
-    "last_day",
+    "recipient", "source", "stream", "field", "purpose", "activity", "authorisation", "basis", "since", "until",
+    "first_day", "last_day",
 )  # fmt: skip
 
 
@@ -250,7 +252,7 @@ def _alternatives(outcome: Outcome, asked: Asked, knowledge: Knowledge) -> list[
     """Return the conditions on part A of one outcome; several where purposes stand for an activity, none for never."""
     members = _SAID_AS[outcome]
     common: list[Condition] = [among("schema", *_SCHEMAS[outcome])]
-    for word in ("recipient", "source", "stream", "purpose", "authorisation"):
+    for word in ("recipient", "source", "stream", "purpose", "authorisation", "basis"):
         value = getattr(asked, word)
         if value is None:
             continue

@@ -51,6 +51,7 @@ def test_auditors_find_entries_by_the_words_of_the_house(audited: AuditedLedger)
         {"purpose": "startbedrag"},
         {"activity": "urn:activity:1"},
         {"authorisation": "s3-groeifonds"},
+        {"basis": "BE, Groeipakket, art. 1"},
         {"since": "2026-11-24T11:00:00Z", "until": "2026-11-24T12:00:00Z"},
         {"first_day": "2026-11-24", "last_day": "2026-11-24"},
     ):
@@ -62,6 +63,7 @@ def test_auditors_find_entries_by_the_words_of_the_house(audited: AuditedLedger)
         {"purpose": "aow"},
         {"activity": "urn:activity:2"},
         {"authorisation": "s4"},
+        {"basis": "NL, A coming law, art. 2"},
         {"since": "2026-11-24T12:00:00Z"},
         {"until": "2026-11-24T11:00:00Z"},
         {"first_day": "2026-11-25"},
