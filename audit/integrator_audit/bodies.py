@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from integrator_audit.errors import Refused
 from integrator_audit.keystore import NONCE_SIZE, TAG_SIZE, KeyStore, associated_data, key_class
 from integrator_audit.parts import SALT_SIZE
-from integrator_audit.sequencer import BODY_START, LENGTH_SIZE
+from integrator_audit.sequencer import BODY_START, body_lengths
 from integrator_audit.store import EntryRow
 
 
@@ -22,19 +22,16 @@ def open_body(row: EntryRow, vault: KeyStore, *, origin: str, period: int) -> di
     `period` is that of the log's origin. Raises `Erased` (`opening-erased`), and `InvalidTag` when row, place or key do
     not belong together.
     """
-    if row.is_erased:
-        raise _erased(row, "the body")
-    if row.subject is not None:
-        cipher = vault.person(row.subject, key_class(period, row.retention), row.key_version)
-    else:
-        cipher = None if row.entry_key is None else vault.entry_key(row.entry_key)
-    content = _opened(row, row.body, cipher, origin=origin, part="B")
-    length = int.from_bytes(content[BODY_START - LENGTH_SIZE : BODY_START], "big")
-    if len(content) < BODY_START + length:
-        raise InvalidTag
-    d, s = content[BODY_START : BODY_START + length], content[BODY_START + length :]
+    content, d_end, s_end = _content(row, vault, origin=origin, period=period)
+    d, s = content[BODY_START:d_end], content[d_end:s_end]
     found = {"D": content[:SALT_SIZE] + d, "S": content[SALT_SIZE : 2 * SALT_SIZE] + s}
     return found if row.p else found | {"P": content[2 * SALT_SIZE : 3 * SALT_SIZE]}
+
+
+def open_identity(row: EntryRow, vault: KeyStore, *, origin: str, period: int) -> bytes:
+    """Return the opaque identity of the entry's person, empty when none was given; raise as `open_body` does."""
+    content, _, s_end = _content(row, vault, origin=origin, period=period)
+    return content[s_end:]
 
 
 def open_actor(row: EntryRow, vault: KeyStore, *, origin: str) -> bytes:
@@ -43,6 +40,22 @@ def open_actor(row: EntryRow, vault: KeyStore, *, origin: str) -> bytes:
         raise _erased(row, "the actor")
     cipher = None if row.entry_key is None else vault.entry_key(row.entry_key)
     return _opened(row, row.p, cipher, origin=origin, part="P")
+
+
+def _content(row: EntryRow, vault: KeyStore, *, origin: str, period: int) -> tuple[bytes, int, int]:
+    """Return an opened body, and where D and S end in it."""
+    if row.is_erased:
+        raise _erased(row, "the body")
+    if row.subject is not None:
+        cipher = vault.person(row.subject, key_class(period, row.retention), row.key_version)
+    else:
+        cipher = None if row.entry_key is None else vault.entry_key(row.entry_key)
+    content = _opened(row, row.body, cipher, origin=origin, part="B")
+    d_size, s_size = body_lengths(content)
+    d_end = BODY_START + d_size
+    if len(content) < d_end + s_size:
+        raise InvalidTag
+    return content, d_end, d_end + s_size
 
 
 def _opened(row: EntryRow, sealed: bytes, cipher: AESGCM | None, *, origin: str, part: str) -> bytes:

@@ -1,7 +1,8 @@
 """The port of the store of keys that make entries erasable, and what every such store does with bytes.
 
-- A key is random, made when it is first needed, and stored only wrapped by the key of a generation. To destroy it is
-  to erase what it encrypted, wherever copies of that lie.
+- A person's first key in a class is derived from the class's tree (`keytree`), of which the person can be cut out; a
+  newer one, and an entry's, is random. Trees and random keys are stored only wrapped by the key of a generation. To
+  destroy a key is to erase what it encrypted, wherever copies of that lie.
 - A key class is one log's half-year and one length of retention, u32 `period × 256 + years`: all keys of a class come
   to their end together, and a person's key of one class says nothing about another.
 - What is encrypted: AES-256-GCM, random 12-byte nonce, additional data `origin ‖ u64 index ‖ u8 part ‖ u32 key
@@ -12,7 +13,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from integrator_audit.errors import Refused, Tampered
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.generationkeys import GenerationKeys
-from integrator_audit.parts import RETENTIONS
 
 KEY_VERSION: Final = 1
 """Version of a person's first key in a class, and what stands for an entry without a person."""
@@ -30,21 +29,18 @@ NONCE_SIZE: Final = 12
 TAG_SIZE: Final = 16
 KEY_ID_SIZE: Final = 16
 
-PERSON, ENTRY, LABEL, PROBE = b"person", b"entry", b"label", b"probe"
+NODE, PERSON, ENTRY, LABEL, PROBE = b"node", b"person", b"entry", b"label", b"probe"
 """Kinds of what is wrapped; a probe tells whether a generation key is the right one."""
-
-NO_IDENTITIES: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 PersonClass = tuple[bytes, int]
 """A 32-byte pseudonym and a key class."""
 
 
 class PersonKey(NamedTuple):
-    """A person's key of one class, its version, and whether the person's identity is kept with it."""
+    """A person's key of one class, and its version."""
 
     version: int
     cipher: AESGCM
-    identified: bool
 
 
 class EntryKey(NamedTuple):
@@ -60,22 +56,12 @@ class KeyStore(Protocol):
     What was destroyed is not found any more, also by another process that had read it before.
     """
 
-    def people(
-        self, wanted: Iterable[PersonClass], identities: Mapping[bytes, bytes] = NO_IDENTITIES
-    ) -> dict[PersonClass, PersonKey]:
-        """Return the newest key of each, making those that are not there. When this returns, all are durable.
-
-        `identities` are the opaque identities of some of these persons. One is kept with a person's key, wrapped as
-        the key is and destroyed with it; the first one that is given for a key stays.
-        """
-        ...
-
-    def identities(self, pseudonyms: Iterable[bytes], period: int) -> dict[bytes, bytes]:
-        """Return the opaque identity of those of these persons for whom one is kept with a key of this period."""
+    def people(self, wanted: Iterable[PersonClass]) -> dict[PersonClass, PersonKey]:
+        """Return the newest key of each, making what is not there. When this returns, all of it is durable."""
         ...
 
     def person(self, pseudonym: bytes, key_class: int, version: int = KEY_VERSION) -> AESGCM | None:
-        """Return a person's key, or None when it was never made or is destroyed."""
+        """Return a person's key, or None when it is destroyed or its class has no keys yet."""
         ...
 
     def entry_keys(self, count: int) -> list[EntryKey]:
@@ -120,11 +106,11 @@ class KeyStore(Protocol):
         ...
 
     def destroy_class(self, key_class: int) -> int:
-        """Destroy the keys of everybody in a class; return how many there were."""
+        """Destroy the keys of everybody in a class; return how many rows of the store went, 0 when there were none."""
         ...
 
-    def destroy_labels(self, period: int) -> int:
-        """Destroy the label keys in a period of those who have no other key left in it; return how many there were."""
+    def destroy_labels(self, period: int, *, keeping: Iterable[bytes] = ()) -> int:
+        """Destroy the label keys in a period of everybody but the persons to keep; return how many there were."""
         ...
 
     def rewrap(self, progress: Progress = no_progress) -> int:
@@ -143,11 +129,6 @@ class KeyStore(Protocol):
         ...
 
 
-def classes_of(period: int) -> tuple[int, ...]:
-    """Return the key classes of a period, one for each length of retention."""
-    return tuple(key_class(period, years) for years in sorted(RETENTIONS))
-
-
 def key_class(period: int, retention: int) -> int:
     """Return the class of keys of a log's `period` whose entries are kept `retention` years (1 to 255)."""
     return period * 256 + retention
@@ -161,6 +142,11 @@ def associated_data(origin: bytes, index: int, part: bytes, key_version: int) ->
 def person_name(pseudonym: bytes, wanted_class: int, version: int) -> bytes:
     """Return the name under which a person's key is wrapped: pseudonym ‖ u32 class ‖ u32 version."""
     return pseudonym + wanted_class.to_bytes(4, "big") + version.to_bytes(4, "big")
+
+
+def node_name(wanted_class: int, path: bytes) -> bytes:
+    """Return the name under which a node of a class's tree is wrapped: u32 class ‖ path."""
+    return wanted_class.to_bytes(4, "big") + path
 
 
 def label_name(pseudonym: bytes, period: int) -> bytes:

@@ -126,10 +126,7 @@ class LedgerWriter(LogWriter):
         classes = {years: key_class(self._period, years) for years in {entry.retention for entry in entries}}
         keys = BatchKeys(
             classes,
-            self._vault.people(
-                {(one.subject, classes[one.retention]) for one in entries if one.subject},
-                {one.subject: one.identity for one in entries if one.subject and one.identity},
-            ),
+            self._vault.people({(one.subject, classes[one.retention]) for one in entries if one.subject}),
             self._vault.entry_keys(sum(map(needs_entry_key, entries))),
         )
         sequenced = sequence(

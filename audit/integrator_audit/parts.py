@@ -64,7 +64,7 @@ class Entry(NamedTuple):
     listed: bool = True
     """False for withheld entries and padding, which the person does not find."""
     identity: bytes = b""
-    """What the label service needs to make this person's label key, opaque here; kept with their key."""
+    """What the label service needs to make this person's label key, opaque here; sealed with D and S."""
 
 
 def part(schema: str, members: Mapping[str, object]) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
-from integrator_audit.bodies import open_actor, open_body
+from integrator_audit.bodies import Erased, open_actor, open_body, open_identity
 from integrator_audit.checkpoint import LogKeys, read_unverified
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
@@ -139,6 +139,24 @@ class LedgerReader:
         """Return at most `limit` (1 … 1,000) indices of a recipient's entries below `before`, newest first."""
         with self._moment() as head:
             return self._store.indices_to(recipient, head.size if before is None else before, _checked(limit))
+
+    def identity(self, index: int) -> bytes:
+        """Return the opaque identity of an entry's person, as it was given; empty when it was not, or is erased.
+
+        Raises `Invalid` (`no-such-entry`), `Refused` (`opening-needs-vault`), `Tampered` (`entry-changed`).
+        """
+        with self._moment() as head:
+            row = self._store.entry(index) if 0 <= index < head.size else None
+        if row is None:
+            raise Invalid("no-such-entry", f"there is no entry {index}")
+        if self._vault is None:
+            raise Refused("opening-needs-vault", "bodies are encrypted; open the reader with the vault")
+        try:
+            return open_identity(row, self._vault, origin=self.origin, period=period_of_origin(self.origin))
+        except Erased:
+            return b""
+        except InvalidTag as error:
+            raise _changed(self.origin, index, "S") from error
 
     def leaf(self, index: int) -> bytes:
         """Return what stands in the log as leaf `index`: 33 bytes of an entry, or the public bytes of a `RawLog`."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from struct import unpack
+from struct import Struct, unpack
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,9 +28,10 @@ _NONCES: Final = 4 * SALT_SIZE
 _FRESH: Final = _NONCES + 2 * NONCE_SIZE
 RANDOM_SIZE: Final = _FRESH + _ORDER_SIZE
 """Random bytes that one entry takes: four salts, two nonces, its place."""
-LENGTH_SIZE: Final = 4
-"""Bytes of the length of D in a body."""
-BODY_START: Final = 3 * SALT_SIZE + LENGTH_SIZE
+_LENGTHS: Final = Struct(">II")
+LENGTHS_START: Final = 3 * SALT_SIZE
+BODY_START: Final = LENGTHS_START + _LENGTHS.size
+"""Bytes of a body before D: three salts, the lengths of D and S."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,13 @@ def sequence(
     prefixes = {one: (bytes([one]), entry_prefix(origin, one)) for one in {entry.type for entry in entries}}
     prefix_a, prefix_d, prefix_s, prefix_p = (PART_PREFIXES[letter] for letter in "ADSP")
     classes, people, entry_keys = keys.classes, keys.people, iter(keys.entries)
-    bound = origin.encode()
+    bound, pack_lengths = origin.encode(), _LENGTHS.pack
     rows: list[EntryRow] = []
     leaves: list[bytes] = []
     indices = [0] * count
     at = 0
     for index, place in enumerate(order, first):
-        kind, a, d, s, p, subject, recipient, moment, retention, listed, _ = entries[place]
+        kind, a, d, s, p, subject, recipient, moment, retention, listed, identity = entries[place]
         indices[place] = index
         salts, nonce = random[at : at + _NONCES], random[at + _NONCES : at + _NONCES + NONCE_SIZE]
         salt_a = salts[:32]
@@ -98,7 +99,7 @@ def sequence(
         committed = sha256(prefix + hashes).digest()
         key_id, sealed_p = None, b""
         if subject is not None and not p:
-            version, cipher, _ = people[subject, classes[retention]]
+            version, cipher = people[subject, classes[retention]]
         else:
             own = next(entry_keys)
             key_id = own.id
@@ -107,7 +108,7 @@ def sequence(
                 second = random[at + _FRESH - NONCE_SIZE : at + _FRESH]
                 data = associated_data(bound, index, b"P", version)
                 sealed_p = second + own.cipher.encrypt(second, salts[96:] + p, data)
-        content = b"".join((salts[32:], len(d).to_bytes(LENGTH_SIZE, "big"), d, s))
+        content = b"".join((salts[32:], pack_lengths(len(d), len(s)), d, s, identity))
         body = nonce + cipher.encrypt(nonce, content, associated_data(bound, index, b"B", version))
         small = (index, moment, kind, retention, listed, version)
         seal = seal_entry(small, body, sealed_p, subject, recipient, key_id)
@@ -138,11 +139,15 @@ def sequence(
     return Sequenced(rows, leaves, tuple(indices))
 
 
+def body_lengths(content: bytes) -> tuple[int, int]:
+    """Return the lengths of D and S in an opened body."""
+    return _LENGTHS.unpack_from(content, LENGTHS_START)
+
+
 def _body_key(
     subject: bytes | None, own: EntryKey, people: Mapping[PersonClass, PersonKey], key_class: int
 ) -> tuple[int, AESGCM]:
     """Return version and key of the body of an entry that has a key of its own."""
     if subject is None:
         return KEY_VERSION, own.cipher
-    person = people[subject, key_class]
-    return person.version, person.cipher
+    return people[subject, key_class]

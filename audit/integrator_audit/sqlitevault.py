@@ -20,6 +20,8 @@ FORMAT: Final = 2
 SCHEMA: Final = """
 CREATE TABLE generation (number INTEGER PRIMARY KEY, probe BLOB NOT NULL);
 CREATE TABLE destruction (count INTEGER NOT NULL);
+CREATE TABLE node (class INTEGER NOT NULL, path BLOB NOT NULL, generation INTEGER NOT NULL, wrapped BLOB NOT NULL,
+  PRIMARY KEY (class, path));
 CREATE TABLE person (class INTEGER NOT NULL, pseudonym BLOB NOT NULL, version INTEGER NOT NULL,
   generation INTEGER NOT NULL, wrapped BLOB NOT NULL, PRIMARY KEY (class, pseudonym, version)) WITHOUT ROWID;
 CREATE TABLE entry_key (id BLOB PRIMARY KEY, generation INTEGER NOT NULL, wrapped BLOB NOT NULL) WITHOUT ROWID;

@@ -42,9 +42,10 @@ class EntryRow(NamedTuple):
     """One stored entry, `number` being its index in the log. A tuple, because a commit makes thousands.
 
     `a` is the bytes of part A in the clear, `salt_a` its salt. `body` is nonce ‖ AES-256-GCM(salt_D ‖ salt_S ‖ salt_P
-    ‖ u32 len(D) ‖ D ‖ S) under the person's key, or without a person under the entry's. `p` is empty without an actor,
-    else nonce ‖ AES-256-GCM(salt_P ‖ P) under the entry's key. `hashes` is hA ‖ hD ‖ hS ‖ hP. `entry_key` names the
-    entry's key in the vault, None when it has none. `key_version` is the version of the person's key, 1 without one.
+    ‖ u32 len(D) ‖ u32 len(S) ‖ D ‖ S ‖ identity) under the person's key, or without a person under the entry's. `p` is
+    empty without an actor, else nonce ‖ AES-256-GCM(salt_P ‖ P) under the entry's key. `hashes` is hA ‖ hD ‖ hS ‖ hP.
+    `entry_key` names the entry's key in the vault, None when it has none. `key_version` is the version of the person's
+    key, 1 without one.
     `seal` is a CRC-32 that finds damage without the vault; it proves nothing against the operator.
 
     Of an erased entry `body` and `p` are empty, `subject` and `entry_key` None, `at` is 0.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,22 +27,19 @@ from integrator_audit.keystore import (
     KEY_SIZE,
     KEY_VERSION,
     LABEL,
-    NO_IDENTITIES,
     NONCE_SIZE,
-    PERSON,
     EntryKey,
     PersonClass,
     PersonKey,
     Wrapping,
-    classes_of,
     label_name,
-    person_name,
 )
+from integrator_audit.personkeys import PersonKeys
 from integrator_audit.stores import open_vault_tables
-from integrator_audit.vaulttables import TABLES, Key, Present, VaultTables, outdated, rewrap_some
+from integrator_audit.vaulttables import TABLES, Key, VaultTables, outdated, rewrap_some
 
-MAX_CACHED: Final = 65_536
 _MARKS: Final = 500
+_AT_ONCE: Final = 10_000
 
 
 class Vault:
@@ -52,8 +50,8 @@ class Vault:
         self._wrapping = Wrapping(SingleKey(keys) if isinstance(keys, bytes) else keys)
         self._tables = tables
         self._lock = threading.Lock()
-        # Owned by the lock. Holds only what is committed, and is dropped when anybody destroyed a key.
-        self._people: dict[PersonClass, PersonKey] = {}
+        # Owned by the lock. Holds only what is committed, and forgets it when anybody destroyed a key.
+        self._people = PersonKeys(tables, self._wrapping, self._generation)
         self._destructions = 0
 
     @classmethod
@@ -87,40 +85,17 @@ class Vault:
         """Release the store. No other method may follow."""
         self._tables.close()
 
-    def people(
-        self, wanted: Iterable[PersonClass], identities: Mapping[bytes, bytes] = NO_IDENTITIES
-    ) -> dict[PersonClass, PersonKey]:
-        """Return the newest key of each, making those that are not there. When this returns, all are durable."""
-        wanted = set(wanted)
+    def people(self, wanted: Iterable[PersonClass]) -> dict[PersonClass, PersonKey]:
+        """Return the newest key of each, making what is not there. When this returns, all of it is durable."""
         with self._lock:
             self._forget_destroyed()
-            known = self._people
-            found = {one: known[one] for one in wanted if one in known}
-            missing = sorted(wanted - found.keys())
-            if missing:
-                found.update(self._load_or_make(missing, identities))
-            unnamed = [one for one, key in found.items() if not key.identified and one[0] in identities]
-            if unnamed:
-                found.update(self._identify(unnamed, identities))
-        return found
-
-    def identities(self, pseudonyms: Iterable[bytes], period: int) -> dict[bytes, bytes]:
-        """Return the opaque identity of those of these persons for whom one is kept with a key of this period."""
-        found: dict[bytes, bytes] = {}
-        wanted = sorted(set(pseudonyms))
-        with self._lock:
-            for key_class in classes_of(period):
-                for (pseudonym, _), (_, content) in self._contents([(one, key_class) for one in wanted]).items():
-                    if len(content) > KEY_SIZE:
-                        found[pseudonym] = content[KEY_SIZE:]
-        return found
+            return self._people.newest(wanted)
 
     def person(self, pseudonym: bytes, key_class: int, version: int = KEY_VERSION) -> AESGCM | None:
-        """Return a person's key, or None when it was never made or is destroyed."""
-        query = "SELECT generation, wrapped FROM person WHERE class = ? AND pseudonym = ? AND version = ?"
+        """Return a person's key, or None when it is destroyed or its class has no keys yet."""
         with self._lock:
-            rows = self._tables.rows(query, (key_class, pseudonym, version))
-            return self._unwrapped(rows, PERSON, person_name(pseudonym, key_class, version))
+            self._forget_destroyed()
+            return self._people.of_version((pseudonym, key_class), version)
 
     def entry_keys(self, count: int) -> list[EntryKey]:
         """Make `count` keys for entries. When this returns, all are durable."""
@@ -185,7 +160,8 @@ class Vault:
         many = self._tables.many
         with self._lock:
             with self._tables.transaction():
-                many("DELETE FROM person WHERE pseudonym = ? AND class = ?", list(people))
+                for one in people:
+                    self._people.destroy(one)
                 many("DELETE FROM entry_key WHERE id = ?", [(key_id,) for key_id in entries])
                 many("DELETE FROM label WHERE pseudonym = ? AND period = ?", list(labels))
                 self._count_destruction()
@@ -194,18 +170,14 @@ class Vault:
     def renew(self, one: PersonClass) -> PersonKey:
         """Make a newer version of a person's key, durable when this returns; older ones still open what they sealed."""
         with self._lock, self._tables.transaction():
-            version, content = self._contents([one]).get(one, (0, b""))
-            renewed = {one: (version + 1, os.urandom(KEY_SIZE) + content[KEY_SIZE:])}
-            self._write(renewed, present="refuse")
             self._count_destruction()
-            return _keys(renewed)[one]
+            return self._people.renew(one)
 
     def destroy_older(self, one: PersonClass, version: int) -> None:
         """Destroy the versions of a person's key before `version`."""
-        statement = "DELETE FROM person WHERE pseudonym = ? AND class = ? AND version < ?"
         with self._lock:
             with self._tables.transaction():
-                self._tables.run(statement, (*one, version))
+                self._people.destroy_older(one, version)
                 self._count_destruction()
             self._tables.cleanse()
 
@@ -215,14 +187,30 @@ class Vault:
             return self._counted()
 
     def destroy_class(self, key_class: int) -> int:
-        """Destroy the keys of everybody in a class; return how many there were."""
-        return self._destroy_all("DELETE FROM person WHERE class = ?", (key_class,))
+        """Destroy the keys of everybody in a class; return how many rows went, 0 when there were none."""
+        with self._lock:
+            with self._tables.transaction():
+                count = self._people.destroy_class(key_class)
+                self._count_destruction()
+            self._tables.cleanse()
+        return count
 
-    def destroy_labels(self, period: int) -> int:
-        """Destroy the label keys in a period of those who have no other key left in it; return how many there were."""
-        classes = classes_of(period)
-        left = f"SELECT 1 FROM person WHERE class IN ({_marks(classes)}) AND person.pseudonym = label.pseudonym"  # noqa: S608  marks
-        return self._destroy_all(f"DELETE FROM label WHERE period = ? AND NOT EXISTS ({left})", (period, *classes))  # noqa: S608
+    def destroy_labels(self, period: int, *, keeping: Iterable[bytes] = ()) -> int:
+        """Destroy the label keys in a period of everybody but the persons to keep; return how many there were."""
+        run, fill = self._tables.run, "INSERT INTO kept VALUES (?) ON CONFLICT DO NOTHING"
+        left = "NOT EXISTS (SELECT 1 FROM kept WHERE kept.pseudonym = label.pseudonym)"
+        people = iter(keeping)
+        with self._lock:
+            with self._tables.transaction():
+                # They may be millions, in any order: the store sorts them, in a table of this connection alone.
+                run("CREATE TEMPORARY TABLE kept (pseudonym bytea PRIMARY KEY)")
+                while some := list(islice(people, _AT_ONCE)):
+                    self._tables.many(fill, [(pseudonym,) for pseudonym in some])
+                count = run(f"DELETE FROM label WHERE period = ? AND {left}", (period,))  # noqa: S608  constants
+                run("DROP TABLE kept")
+                self._count_destruction()
+            self._tables.cleanse()
+        return count
 
     def rewrap(self, progress: Progress = no_progress) -> int:
         """Bring every key to a new generation, and return its number; the former ones are not destroyed.
@@ -270,82 +258,11 @@ class Vault:
             self._wrapping.forget(number)
         return retired
 
-    def _load_or_make(
-        self, missing: Sequence[PersonClass], identities: Mapping[bytes, bytes]
-    ) -> dict[PersonClass, PersonKey]:
-        contents = self._contents(missing)
-        new = [one for one in missing if one not in contents]
-        if new:
-            keys = _draws(len(new), KEY_SIZE)
-            with self._tables.transaction():
-                made = {
-                    one: (KEY_VERSION, key + identities.get(one[0], b"")) for one, key in zip(new, keys, strict=True)
-                }
-                # Another ledger may share the vault: the first to commit makes the key, so read after writing.
-                self._write(made, present="keep")
-                contents.update(self._contents(new))
-        return self._remember(contents)
-
-    def _identify(
-        self, unnamed: Sequence[PersonClass], identities: Mapping[bytes, bytes]
-    ) -> dict[PersonClass, PersonKey]:
-        """Keep the identities of persons whose keys were made without."""
-        with self._tables.transaction():
-            contents = {
-                one: (version, content if len(content) > KEY_SIZE else content + identities[one[0]])
-                for one, (version, content) in self._contents(unnamed).items()
-            }
-            self._write(contents, present="replace")
-        return self._remember(contents)
-
-    def _write(self, contents: Mapping[PersonClass, tuple[int, bytes]], *, present: Present) -> None:
-        generation, nonces = self._generation(), _draws(len(contents), NONCE_SIZE)
-        rows: list[tuple[int, bytes, int, int, bytes]] = []
-        for (one, (version, content)), nonce in zip(contents.items(), nonces, strict=True):
-            name = person_name(*one, version)
-            wrapped = self._wrapping.wrap(generation, PERSON, name, content, nonce=nonce)
-            rows.append((one[1], one[0], version, generation, wrapped))
-        self._tables.insert("person", rows, present=present)
-
-    def _contents(self, wanted: Sequence[PersonClass]) -> dict[PersonClass, tuple[int, bytes]]:
-        """Return the newest version of each key that is there: key ‖ identity, where one is kept."""
-        by_class: dict[int, list[bytes]] = {}
-        for pseudonym, wanted_class in wanted:
-            by_class.setdefault(wanted_class, []).append(pseudonym)
-        found: dict[PersonClass, tuple[int, bytes]] = {}
-        query = (
-            "SELECT pseudonym, version, generation, wrapped FROM person WHERE class = ? AND pseudonym IN ({})"
-            " ORDER BY version"
-        )
-        for wanted_class, pseudonyms in by_class.items():
-            for chunk in _chunks(pseudonyms):
-                rows = self._tables.rows(query.format(_marks(chunk)), (wanted_class, *chunk))
-                for pseudonym, version, generation, wrapped in rows:
-                    name = person_name(pseudonym, wanted_class, version)
-                    content = self._wrapping.unwrap(generation, PERSON, name, wrapped)
-                    found[pseudonym, wanted_class] = (version, content)
-        return found
-
-    def _remember(self, contents: Mapping[PersonClass, tuple[int, bytes]]) -> dict[PersonClass, PersonKey]:
-        found = _keys(contents)
-        if len(self._people) + len(found) > MAX_CACHED:
-            self._people.clear()
-        self._people.update(found)
-        return found
-
     def _unwrapped(self, rows: Sequence[Sequence[Any]], kind: bytes, name: bytes) -> AESGCM | None:
         if not rows:
             return None
         generation, wrapped = rows[0]
-        return AESGCM(self._wrapping.unwrap(generation, kind, name, wrapped)[:KEY_SIZE])
-
-    def _destroy_all(self, statement: str, parameters: Sequence[int]) -> int:
-        with self._lock:
-            with self._tables.transaction():
-                count = self._tables.run(statement, parameters)
-                self._count_destruction()
-            self._tables.cleanse()
-        return count
+        return AESGCM(self._wrapping.unwrap(generation, kind, name, wrapped))
 
     def _count_destruction(self) -> None:
         """Make every process drop what it remembers, and refuse what it is just sealing; in the same transaction."""
@@ -354,7 +271,7 @@ class Vault:
     def _forget_destroyed(self) -> None:
         count = self._counted()
         if count != self._destructions:
-            self._people.clear()
+            self._people.forget()
             self._wrapping.keep({number for (number,) in self._tables.rows("SELECT number FROM generation")})
             self._destructions = count
 
@@ -380,13 +297,6 @@ class Vault:
             self._wrapping.check_probe(number, probe)
         if not rows:
             raise Refused("vault-format", "the vault names no generation")
-
-
-def _keys(contents: Mapping[PersonClass, tuple[int, bytes]]) -> dict[PersonClass, PersonKey]:
-    return {
-        one: PersonKey(version, AESGCM(content[:KEY_SIZE]), len(content) > KEY_SIZE)
-        for one, (version, content) in contents.items()
-    }
 
 
 def _draws(count: int, size: int) -> list[bytes]:

@@ -11,9 +11,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from integrator_audit.keystore import ENTRY, LABEL, NONCE_SIZE, PERSON, Wrapping, label_name, person_name
+from integrator_audit.keystore import (
+    ENTRY,
+    LABEL,
+    NODE,
+    NONCE_SIZE,
+    PERSON,
+    Wrapping,
+    label_name,
+    node_name,
+    person_name,
+)
 
-Name = Literal["generation", "person", "entry_key", "label"]
+Name = Literal["generation", "node", "person", "entry_key", "label"]
 Present = Literal["refuse", "keep", "replace"]
 """What becomes of an insertion whose key is there already: `Tampered` (`vault-repeated`), or the one or other row."""
 _AT_ONCE: Final = 2_000
@@ -65,10 +75,13 @@ class Table(NamedTuple):
         """Return the name under which the row with this key is wrapped."""
         if self.kind == PERSON:
             return person_name(key[1], key[0], key[2])
+        if self.kind == NODE:
+            return node_name(key[0], key[1])
         return label_name(key[1], key[0]) if self.kind == LABEL else key[0]
 
 
 TABLES: Final = (
+    Table("node", ("class", "path"), NODE),
     Table("person", ("class", "pseudonym", "version"), PERSON),
     Table("entry_key", ("id",), ENTRY),
     Table("label", ("period", "pseudonym"), LABEL),

@@ -57,6 +57,8 @@ class Log(Protocol):
 
     def opening(self, index: int, parts: str) -> dict[str, object]: ...
 
+    def identity(self, index: int) -> bytes: ...
+
 
 class Logs(Protocol):
     """The logs with their people's keys: `integrator.recording.readers.Readers`."""
@@ -64,8 +66,6 @@ class Logs(Protocol):
     def __contains__(self, log: str) -> bool: ...
 
     def reader(self, log: str) -> Log: ...
-
-    def identities(self, log: str, pseudonyms: Sequence[bytes]) -> dict[bytes, bytes]: ...
 
 
 class Reader(NamedTuple):
@@ -171,7 +171,7 @@ class Auditing:
                 if "S" in opening:
                     seen += 1
                     if _said(opening, "A")["schema"] != READING:
-                        one = self._person(log, _said(opening, "S"))
+                        one = self._person(log, number, _said(opening, "S"))
                         people[one.pseudonym] = one
         return _Opened(openings, seen, tuple(people.values()))
 
@@ -185,9 +185,10 @@ class Auditing:
                     raise
                 return reader.opening(number, "A")
 
-    def _person(self, log: str, said: Mapping[str, Any]) -> OpenedPerson:
+    def _person(self, log: str, number: int, said: Mapping[str, Any]) -> OpenedPerson:
         pseudonym = Pseudonym(base64.urlsafe_b64decode(f"{said['subject']}="))
-        identity = self._logs.identities(log, [pseudonym]).get(pseudonym, b"")
+        with translated():
+            identity = self._logs.reader(log).identity(number)
         return OpenedPerson(pseudonym, int(said["keyVersion"]), identity)
 
     async def _record(  # noqa: PLR0913  what an entry of a question says

@@ -29,7 +29,7 @@ from integrator.domain.projection import delivered_fields, paths
 from integrator.domain.purpose import Purpose, Retention
 from integrator.encoding import parse_schema, record_type
 from integrator.recording.sequencer import LogRecord, Statement
-from integrator.recording.shortcut import Common, Head, Shortcut, said_role
+from integrator.recording.shortcut import Common, Head, Shortcut, role_text
 from integrator_audit import Entry, part
 
 DISCLOSURE: Final = 0x01
@@ -165,7 +165,7 @@ class DisclosureRecorder:
     def _accounted(self, head: Head, role: bytes, knowledge: Knowledge) -> tuple[bytes, str, int]:
         """Return part A, recipient and years for a person in a role, as Avro writes it."""
         authorisation = _authorisation(head.authorisation, head.version, knowledge)
-        a = self._accountable(authorisation, head.day, said_role(role), None, knowledge)
+        a = self._accountable(authorisation, head.day, role_text(role), None, knowledge)
         return a, authorisation.agency, _purpose(authorisation, knowledge).retention
 
     def entries(self, disclosure: Disclosure, knowledge: Knowledge) -> list[Entry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from integrator.domain.errors import Unavailable
@@ -16,7 +16,6 @@ from integrator.recording.failures import translated
 from integrator.recording.logs import INSTITUTION, LedgerFiles, half_year_of, is_shard, shard, shard_number
 from integrator_audit import LedgerReader, Vault
 from integrator_audit.generationkeys import GenerationKeys
-from integrator_audit.halfyear import period_of_origin
 from integrator_audit.stores import open_reading
 
 
@@ -93,13 +92,6 @@ class Readers:
         institution = self.latest(INSTITUTION)
         numbers = sorted({shard_number(name) for name in _whole(self._files) if is_shard(name)})
         return institution, [self.latest(shard(number)) for number in numbers]
-
-    def identities(self, log: str, pseudonyms: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return the sealed numbers of those of these persons for whom one is kept with the keys of a log's period."""
-        reader = self.reader(log)
-        with self._lock, translated():
-            vault = self._vault
-            return {} if vault is None else vault.identities(pseudonyms, period_of_origin(reader.origin))
 
     def vkeys(self) -> list[str]:
         """Return the verification keys of all logs, in the order of their names."""

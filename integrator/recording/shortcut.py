@@ -35,6 +35,7 @@ _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 # Printable ASCII that JSON does not escape.
 _PLAIN: Final = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\')
 
+_Piece = TypeVar("_Piece")
 _Found = TypeVar("_Found")
 
 
@@ -84,7 +85,7 @@ class Shortcut:
         self._moments: dict[bytes, tuple[int, bytes]] = {}
         self._routes: dict[bytes, bytes] = {}
         self._sources: dict[bytes, bytes] = {}
-        self._roles: dict[bytes, bytes] = {}
+        self._roles: dict[tuple[bytes, int], bytes] = {}
 
     def read(self, value: bytes) -> Common | None:
         """Return what a common record says, or `None` for every other one."""
@@ -105,18 +106,26 @@ class Shortcut:
         if moment is None:
             end = _pass(v, at)
             moment = _kept(self._moments, v[at:end], _moment)
-        at = end
-        end = _pass(v, _pass(v, _skip(v, at)))  # topic, partition, lane
+        at = end  # topic, partition, lane
+        length = v[at]
+        end = at + (length >> 1) + 3
+        if length & _LONG or v[end - 1] > 127 or v[end - 2] > 127:
+            end = _pass(v, _pass(v, _skip(v, at)))
         route = self._routes.get(v[at:end]) or _kept(self._routes, v[at:end], _route)
         sequence, at = _number(v, end)
-        end = _pass(v, _skip(v, at))  # source, its partition
+        length = v[at]  # source, its partition
+        end = at + (length >> 1) + 2
+        if length & _LONG or v[end - 1] > 127:
+            end = _pass(v, _skip(v, at))
         source = self._sources.get(v[at:end]) or _kept(self._sources, v[at:end], _source)
         position, at = _number(v, end)
-        end = _skip(v, at)
+        length = v[at]
+        end = at + 1 + (length >> 1)
         event_id = v[at + 1 : end]
-        if v[at] & _LONG or event_id.translate(None, _PLAIN):
+        if length & _LONG or event_id.translate(None, _PLAIN):
             raise Unusual
-        at, end = end, _skip(v, end)
+        at = end
+        end = at + 1 + (v[at] >> 1)
         close = head.ends.get(v[at:end]) or _kept(head.ends, v[at:end], partial(_end, head))
         at = end + 32
         delivery = b"".join(
@@ -140,26 +149,27 @@ class Shortcut:
         return Common(head, moment[0], delivery, people)
 
     def _people(self, v: bytes, at: int, moment: bytes) -> tuple[list[Person], int]:
-        count, at = _number(v, at)
+        blocks = v[at]
+        if not blocks or blocks & _LONG:
+            raise Unusual  # nobody, or more than 63
+        at += 1
         people: list[Person] = []
-        for _ in range(count):
-            pseudonym, at = v[at : at + 32], at + 32
-            end = _pass(v, at)  # version of the pseudonym's key
-            version = v[at:end]
-            at, end = end, _skip(v, end)
-            identity = v[at + 1 : end]
-            role_end = _skip(v, end)
-            if v[at] & _LONG or v[role_end]:
-                raise Unusual  # mediated
-            key = version + v[end:role_end]
-            said = self._roles.get(key) or _kept(self._roles, key, _role)
+        for _ in range(blocks >> 1):
+            pseudonym = v[at : at + 32]
+            version, length = v[at + 32], v[at + 33]
+            end = at + 34 + (length >> 1)
+            role_end = end + 1 + (v[end] >> 1)
+            if (version | length | v[end]) & _LONG or v[role_end]:
+                raise Unusual  # long, or mediated
+            role = v[end:role_end]
+            said = self._roles.get((role, version)) or _kept(self._roles, (role, version), _role)
             # 32 bytes are 43 characters without the filling and the line's end.
             name = b2a_base64(pseudonym, newline=False)[:43].translate(_URL_SAFE)
             subject = b"".join((self._subject_start, name, said, moment, b'"}'))
-            people.append((pseudonym, identity, v[end:role_end], subject))
+            people.append((pseudonym, v[at + 34 : end], role, subject))
             at = role_end + 1
-        # One block of the array, then its end; nobody, and somebody twice, are for the general way.
-        if v[at] or not count or (count > 1 and len({person[0] for person in people}) != count):
+        # One block of the array, then its end; somebody twice is for the general way.
+        if v[at] or (blocks > 2 and len({person[0] for person in people}) << 1 != blocks):
             raise Unusual
         return people, at + 1
 
@@ -174,14 +184,14 @@ class Shortcut:
         return _kept(self._heads, v[start : start + 1 + (v[start] >> 1)], lambda _: head)
 
 
-def said_role(piece: bytes) -> str:
+def role_text(piece: bytes) -> str:
     """Return the text of a role from its Avro bytes."""
     role, at = _text(piece, 0)
     _ends(piece, at)
     return role
 
 
-def _kept(pieces: dict[bytes, _Found], piece: bytes, make: Callable[[bytes], _Found]) -> _Found:
+def _kept(pieces: dict[_Piece, _Found], piece: _Piece, make: Callable[[_Piece], _Found]) -> _Found:
     if len(pieces) >= _MOST:
         pieces.clear()
     found = pieces[piece] = make(piece)
@@ -270,8 +280,6 @@ def _end(head: Head, piece: bytes) -> bytes:
     return b'"' + said + b',"valueSha256":"'
 
 
-def _role(piece: bytes) -> bytes:
-    version, at = _number(piece, 0)
-    role, at = _text(piece, at)
-    _ends(piece, at)
-    return b'"' + _json(keyVersion=version, role=role) + b',"at":"'
+def _role(said: tuple[bytes, int]) -> bytes:
+    role, coded = said
+    return b'"' + _json(keyVersion=coded >> 1, role=role_text(role)) + b',"at":"'

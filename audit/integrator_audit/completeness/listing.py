@@ -8,13 +8,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
 from struct import Struct
 from typing import Final, Protocol, Self, TypeVar
 
+from cryptography.exceptions import InvalidTag
+
+from integrator_audit.bodies import Erased, open_identity
 from integrator_audit.completeness.days import period_of
 from integrator_audit.completeness.epoch import EpochLeaf, ShardRange
 from integrator_audit.completeness.index import Altered, IndexReading, IndexStore, Shape, Trie
@@ -114,11 +117,11 @@ def list_persons(  # noqa: PLR0913  a trie of some ranges under some labels
                 people.extend([subject + pack(shard, indices) for subject, indices in chunk])
                 places += sum([len(indices) for _, indices in chunk])
             progress(places, total)
-        find = LabelKeys(period, secrets)
+        find = LabelKeys(period, {item.shard: log for log, item in ranges if log is not None}, secrets)
         done = places
         for batch in people.sorted():
             for chunk in _chunks(_merged(batch)):
-                labels = labels_of(find.secrets([item[:PSEUDONYM_SIZE] for item in chunk]), level, number)
+                labels = labels_of(find.secrets(chunk), level, number)
                 labelled.extend([label + item[PSEUDONYM_SIZE:] for label, item in zip(labels, chunk, strict=True)])
             done += _count(batch)
             progress(done, total)
@@ -215,18 +218,21 @@ class _Pieces:
 class LabelKeys:
     """Find the secrets of persons' labels; those that the vault lacks are asked of the service, once in a half-year."""
 
-    def __init__(self, period: int, secrets: PersonSecrets) -> None:
+    def __init__(self, period: int, logs: Mapping[int, Reading], secrets: PersonSecrets) -> None:
+        """`logs` are the shards by number."""
         self._period = period
+        self._logs = {shard: (log, _origin(log)) for shard, log in logs.items()}
         self._vault = secrets.vault
         self._service = secrets.service
 
-    def secrets(self, pseudonyms: Sequence[bytes]) -> list[bytes]:
-        """Return k of each person; new label keys are durable in the vault then.
+    def secrets(self, people: Sequence[bytes]) -> list[bytes]:
+        """Return k of each person, given as pseudonym ‖ places; new label keys are durable in the vault then.
 
         Raises `Refused` (`label-identity`, `label-service`).
         """
+        pseudonyms = [item[:PSEUDONYM_SIZE] for item in people]
         known = self._vault.labels(pseudonyms, self._period)
-        missing = [pseudonym for pseudonym in pseudonyms if pseudonym not in known]
+        missing = [item for item in people if item[:PSEUDONYM_SIZE] not in known]
         if missing:
             made = self._ask(missing)
             self._vault.keep_labels(made, self._period)
@@ -234,16 +240,33 @@ class LabelKeys:
         return [label_secret(known[pseudonym]) for pseudonym in pseudonyms]
 
     def _ask(self, missing: Sequence[bytes]) -> dict[bytes, bytes]:
-        identities = self._vault.identities(missing, self._period)
-        nameless = sum(1 for pseudonym in missing if not identities.get(pseudonym))
+        people = [(item[:PSEUDONYM_SIZE], self._identity(item)) for item in missing]
+        nameless = sum(1 for _, identity in people if not identity)
         if nameless:
             message = f"for {nameless} persons no identity is kept, so the label service cannot sign for them"
             raise Refused("label-identity", message)
-        people = [(pseudonym, identities[pseudonym]) for pseudonym in missing]
         signatures = self._service.label_keys(self._period, people)
         if len(signatures) != len(people) or any(len(one) != SIGNATURE_SIZE for one in signatures):
             raise Refused("label-service", "the label service did not give one signature for each person")
-        return dict(zip(missing, signatures, strict=True))
+        return {pseudonym: signature for (pseudonym, _), signature in zip(people, signatures, strict=True)}
+
+    def _identity(self, item: bytes) -> bytes:
+        """Return the identity that is sealed in a person's first entry here, empty when there is none."""
+        ((shard, number), *_) = unpack(item[PSEUDONYM_SIZE : PSEUDONYM_SIZE + PLACE_SIZE])
+        log, origin = self._logs[shard]
+        row = log.entry(number)
+        try:
+            return b"" if row is None else open_identity(row, self._vault, origin=origin, period=self._period)
+        except Erased:
+            return b""
+        except InvalidTag as error:
+            message = f"the body of entry {number} of {origin} does not open with its person's key; run fsck"
+            raise Tampered("entry-changed", message) from error
+
+
+def _origin(log: Reading) -> str:
+    identity = log.identity()
+    return "" if identity is None else identity.origin
 
 
 def pack(shard: int, indices: Sequence[int]) -> bytes:

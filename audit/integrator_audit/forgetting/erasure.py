@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.index import IndexStore, Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of, label_secret
 from integrator_audit.completeness.pages import PLACE_SIZE, erase_leaves, find, leaves_of, places_of
@@ -118,7 +119,8 @@ class Eraser:
                 self._keys.destroy_class(key_class(log.period, years))
         for period in sorted({log.period for log, _ in due}):
             lists += self._erase_lists(period)
-            self._keys.destroy_labels(period)
+            if self._has_all_shards(period):
+                self._keys.destroy_labels(period, keeping=self._left(period))
         return Erased({"retention": erased} if erased else {}, lists, waiting)
 
     def by_order(self, order: ErasureOrder, progress: Progress = no_progress) -> Erased:
@@ -217,6 +219,21 @@ class Eraser:
             return 0
         cut = self._index.cut(min(newest, after - 1), log.shard)
         return 0 if cut is None else cut.size
+
+    def _has_all_shards(self, period: int) -> bool:
+        """Say whether every shard in which the half-year's label keys were used was given."""
+        newest = None if self._index is None else self._index.newest()
+        if self._index is None or newest is None:
+            return True
+        leaf = self._index.leaf(min(newest, period_bounds(period + 1)[0] - 1))
+        shards = EpochLeaf.parse(leaf).shards if leaf is not None else ()
+        return all((period, item.shard) in self._shards for item in shards)
+
+    def _left(self, period: int) -> Iterator[bytes]:
+        """Yield the persons who still have entries in a half-year, once for each of its shards."""
+        for (of, _), log in self._shards.items():
+            if of == period:
+                yield from (subject for subject, _ in log.store.persons_between(0, _size(log)))
 
     def _erase_lists(self, period: int) -> int:
         """Erase every list of a half-year of whose entries none is left."""

@@ -29,6 +29,7 @@ class _Columns(NamedTuple):
 
 _COLUMNS: Final[dict[Name, _Columns]] = {
     "generation": _Columns("number, probe", ("bigint", "bytea"), "number"),
+    "node": _Columns("class, path, generation, wrapped", ("bigint", "bytea", "bigint", "bytea"), "class, path"),
     "person": _Columns(
         "class, pseudonym, version, generation, wrapped",
         ("bigint", "bytea", "bigint", "bigint", "bytea"),
@@ -106,7 +107,7 @@ class PostgresVaultTables:
     def cleanse(self) -> None:
         """Vacuum the tables: what was deleted leaves them and their indexes, but not the free space of pages."""
         if not self._session.in_transaction:
-            self._session.run("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) person, entry_key, label, generation")
+            self._session.run("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) node, person, entry_key, label, generation")
 
     @contextmanager
     def _alone(self) -> Generator[None]:

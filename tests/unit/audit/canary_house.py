@@ -167,7 +167,9 @@ def goes(house: House) -> Needles:
     """Return all that leads to the canary, or says something about them, and has to go."""
     rows, openings = house.rows(), [house.opening(shard, "ADSP") for shard in SHARDS]
     query = house.vault._tables.rows
-    wrapped = query("SELECT wrapped FROM person WHERE pseudonym = ?", (SUBJECT,))
+    # The tree out of which the canary will be cut, and newer keys of theirs.
+    wrapped = query("SELECT wrapped FROM node")
+    wrapped += query("SELECT wrapped FROM person WHERE pseudonym = ?", (SUBJECT,))
     wrapped += query("SELECT wrapped FROM label WHERE pseudonym = ?", (SUBJECT,))
     for row in rows:
         wrapped += query("SELECT wrapped FROM entry_key WHERE id = ?", (row.entry_key,))

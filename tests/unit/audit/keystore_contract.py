@@ -121,12 +121,13 @@ class KeyStoreContract:
 
     def test_a_changed_or_moved_wrapped_key_is_noticed(self, kept: Kept) -> None:
         vault = self.open(kept)
-        vault.people(in_class(PEOPLE[:2]))
+        for person in in_class(PEOPLE[:2]):
+            vault.renew(person)
         kept.change("UPDATE person SET wrapped = (SELECT max(wrapped) FROM person)")
         tampered = 0
         for person in PEOPLE[:2]:
             try:
-                vault.person(person, CLASS)
+                vault.person(person, CLASS, 2)
             except Tampered:
                 tampered += 1
         assert tampered == 1
@@ -138,14 +139,12 @@ class KeyStoreContract:
         vault.close()
         assert set(self.open(kept).people(in_class(people))) == set(in_class(people))
 
-    def test_an_identity_is_kept_with_the_key_and_the_first_one_stays(self, kept: Kept) -> None:
+    def test_nothing_is_stored_for_a_person_before_an_order(self, kept: Kept) -> None:
         vault = self.open(kept)
-        key = vault.people(in_class(PEOPLE[:2]), {PEOPLE[0]: b"identity"})[PEOPLE[0], CLASS]
-        later = vault.people(in_class(PEOPLE[:2]), {PEOPLE[0]: b"another", PEOPLE[1]: b"second"})
-        assert is_key(later[PEOPLE[0], CLASS].cipher, key.cipher)
-        expected = {PEOPLE[0]: b"identity", PEOPLE[1]: b"second"}
-        assert self.open(kept).identities(PEOPLE, 53) == expected
-        assert vault.identities(PEOPLE, 52) == {}
+        people = [number.to_bytes(32, "big") for number in range(1700)]
+        found = vault.people(in_class(people))
+        assert len({key.cipher.encrypt(NONCE, b"body", b"") for key in found.values()}) == len(people)
+        assert vault.destroy_class(CLASS) == 1, "the tree is all there is"
 
     def test_a_label_key_is_kept_once(self, kept: Kept) -> None:
         vault = self.open(kept)
@@ -170,29 +169,29 @@ class KeyStoreContract:
         assert not is_key(made[PEOPLE[0], CLASS].cipher, keys[PEOPLE[0], CLASS].cipher)
         assert is_key(made[PEOPLE[2], CLASS].cipher, keys[PEOPLE[2], CLASS].cipher)
 
-    def test_whole_classes_are_destroyed_and_then_the_label_keys_of_those_who_have_no_key_left(
-        self, kept: Kept
-    ) -> None:
+    def test_whole_classes_are_destroyed_and_the_label_keys_of_all_but_some(self, kept: Kept) -> None:
         vault = self.open(kept)
         vault.people([*in_class(PEOPLE), (PEOPLE[0], key_class(53, 2)), (PEOPLE[1], key_class(54, 2))])
-        vault.keep_labels({PEOPLE[0]: b"y", PEOPLE[1]: b"z"}, 53)
-        assert (vault.destroy_labels(53), len(vault.labels(PEOPLE, 53))) == (0, 2)
-        assert (vault.destroy_class(CLASS), vault.destroy_class(CLASS)) == (len(PEOPLE), 0)
+        vault.keep_labels({PEOPLE[0]: b"y", PEOPLE[1]: b"z", PEOPLE[2]: b"x"}, 53)
+        vault.keep_labels({PEOPLE[0]: b"w"}, 54)
+        assert (vault.destroy_class(CLASS), vault.destroy_class(CLASS)) == (1, 0)
+        assert vault.person(PEOPLE[0], CLASS) is None
         assert vault.person(PEOPLE[0], key_class(53, 2)) is not None
-        assert (vault.destroy_labels(53), vault.labels(PEOPLE, 53)) == (1, {PEOPLE[0]: b"y"})
-        vault.destroy_class(key_class(53, 2))
+        keeping = [PEOPLE[0], PEOPLE[5], PEOPLE[0]]
+        assert vault.destroy_labels(53, keeping=iter(keeping)) == 2
+        assert vault.labels(PEOPLE, 53) == {PEOPLE[0]: b"y"}
         assert (vault.destroy_labels(53), vault.labels(PEOPLE, 53)) == (1, {})
+        assert vault.labels(PEOPLE, 54) == {PEOPLE[0]: b"w"}
 
     def test_a_renewed_key_seals_and_the_older_one_still_opens_until_it_is_destroyed(self, kept: Kept) -> None:
         vault, other = self.open(kept), self.open(kept)
         one = (PEOPLE[0], CLASS)
-        first = vault.people([one], {PEOPLE[0]: b"identity"})[one]
+        first = vault.people([one])[one]
         other.people([one])
         renewed = vault.renew(one)
         assert renewed.version == first.version + 1
         assert other.people([one])[one].version == renewed.version
         assert is_key(other.person(*one, first.version), first.cipher)
-        assert vault.identities(PEOPLE, 53) == {PEOPLE[0]: b"identity"}
         vault.destroy_older(one, renewed.version)
         assert other.person(*one, first.version) is None
         assert is_key(other.person(*one, renewed.version), renewed.cipher)
@@ -201,22 +200,21 @@ class KeyStoreContract:
         self, kept: Kept, generations: FileGenerationKeys, tmp_path: Path
     ) -> None:
         vault = self.open(kept, generations)
-        people = [number.to_bytes(32, "big") for number in range(2500)]
-        keys = vault.people(in_class(people), {people[7]: b"identity"})
-        entry_keys = vault.entry_keys(30)
+        people = [number.to_bytes(32, "big") for number in range(300)]
+        keys = vault.people(in_class(people))
+        entry_keys = vault.entry_keys(2500)
         vault.keep_labels({people[0]: b"y"}, 53)
         with pytest.raises(Refused):
             self._half_rewrapped(kept, generations)
         seen: list[tuple[int, int]] = []
         assert vault.rewrap(lambda done, total: seen.append((done, total))) == 2
-        assert seen[-1] == (531, 531), "2,000 were moved before the stop"
+        assert seen[-1] == (2501, 2501), "the tree was moved before the stop"
         assert vault.retire() == [1]
         assert [path.name for path in tmp_path.glob("vault-generation-*")] == ["vault-generation-2"]
         again = self.open(kept, generations)
         assert all(is_key(again.person(person, CLASS), keys[person, CLASS].cipher) for person in people[::100])
         assert all(is_key(again.entry_key(key.id), key.cipher) for key in entry_keys)
         assert again.labels(people[:2], 53) == {people[0]: b"y"}
-        assert again.identities(people[:9], 53) == {people[7]: b"identity"}
 
     def test_a_vault_that_is_in_use_goes_on_under_the_new_generation_and_forgets_the_old_key(
         self, kept: Kept, generations: FileGenerationKeys

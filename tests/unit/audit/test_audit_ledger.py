@@ -225,7 +225,8 @@ def test_a_subject_gets_one_key_and_one_number_over_many_batches(place: Place) -
     reader = place.reader()
     assert len(reader.indices_of(subject)) == 20
     with sqlite3.connect(place.vault_file) as connection:
-        assert connection.execute("SELECT count(*) FROM person").fetchone() == (21,)
+        assert connection.execute("SELECT count(*) FROM person").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM node").fetchone() == (1,)
 
 
 def test_a_reader_sees_what_another_process_wrote(place: Place) -> None:

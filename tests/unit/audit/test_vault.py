@@ -46,18 +46,3 @@ def test_a_vault_of_another_format_and_one_that_lost_its_generation_are_refused(
         with pytest.raises(Refused) as caught:
             Vault.open(tmp_path / "v", GENERATION_KEY)
         assert caught.value.code == "vault-format"
-
-
-def test_destroyed_keys_are_in_no_byte_of_the_files(tmp_path: Path) -> None:
-    vault = Vault.open(tmp_path / "v", GENERATION_KEY)
-    vault.people(in_class(PEOPLE))
-    with sqlite3.connect(tmp_path / "v") as connection:
-        (wrapped,) = connection.execute("SELECT wrapped FROM person WHERE pseudonym = ?", (PEOPLE[3],)).fetchone()
-    assert wrapped in _bytes(tmp_path)
-    vault.destroy(people=in_class([PEOPLE[3]]))
-    assert wrapped not in _bytes(tmp_path)
-    assert PEOPLE[3] not in _bytes(tmp_path)
-
-
-def _bytes(directory: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in directory.iterdir())

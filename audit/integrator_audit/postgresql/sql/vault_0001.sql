@@ -5,6 +5,14 @@ CREATE TABLE generation (number bigint PRIMARY KEY, probe bytea NOT NULL);
 CREATE TABLE destruction (count bigint NOT NULL);
 INSERT INTO destruction (count) VALUES (0);
 
+CREATE TABLE node (
+  class bigint NOT NULL,
+  path bytea NOT NULL,
+  generation bigint NOT NULL,
+  wrapped bytea NOT NULL,
+  PRIMARY KEY (class, path)
+);
+
 CREATE TABLE person (
   class bigint NOT NULL,
   pseudonym bytea NOT NULL,
