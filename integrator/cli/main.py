@@ -13,7 +13,19 @@ from typing import cast
 import typer
 from rich.console import Console
 
-from integrator.cli import convert, demo, directory, disclosures, kafka, publish, quarantine, run, subscribe, topics
+from integrator.cli import (
+    convert,
+    demo,
+    directory,
+    disclosures,
+    erase,
+    kafka,
+    publish,
+    quarantine,
+    run,
+    subscribe,
+    topics,
+)
 from integrator.domain.errors import Busy, IntegratorError, Unavailable
 from integrator.operation import logs
 
@@ -33,6 +45,7 @@ app.command()(convert.convert)
 app.command()(publish.publish)
 app.command()(subscribe.subscribe)
 app.command()(disclosures.disclosures)
+app.add_typer(erase.app, name="erase")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(topics.app, name="topics")
 app.add_typer(kafka.app, name="kafka")

@@ -25,6 +25,10 @@ class Secrets(Protocol):
         """Return the secret called `name`, after making it with `make` when it did not exist."""
         ...
 
+    def destroy(self, name: str) -> None:
+        """Destroy the secret called `name`; one that is not there is destroyed already."""
+        ...
+
 
 class FileSecrets:
     """Secrets as files of mode 0600 in a directory of mode 0700."""
@@ -63,6 +67,18 @@ class FileSecrets:
         finally:
             temporary.unlink()
         return path.read_bytes()
+
+    def destroy(self, name: str) -> None:
+        """Overwrite and remove the file. A copying file system, a flash disk or a backup may still hold it."""
+        path = self._path(name)
+        try:
+            with path.open("r+b") as file:
+                file.write(os.urandom(os.fstat(file.fileno()).st_size))
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
+        except FileNotFoundError:
+            return
 
 
 def password() -> bytes:

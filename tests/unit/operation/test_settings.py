@@ -58,6 +58,18 @@ def test_a_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -
     assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["a-key"]
 
 
+def test_a_destroyed_secret_is_gone_and_destroying_it_again_is_no_error(tmp_path: Path) -> None:
+    secrets = FileSecrets(tmp_path / "secrets")
+    secrets.create("label-key-2001h1", lambda: b"k" * 32)
+    inode = tmp_path / "secrets" / "label-key-2001h1"
+    beside = tmp_path / "beside"
+    beside.hardlink_to(inode)
+    secrets.destroy("label-key-2001h1")
+    assert list((tmp_path / "secrets").iterdir()) == []
+    assert b"kkkk" not in beside.read_bytes(), "the bytes themselves are overwritten"
+    secrets.destroy("label-key-2001h1")
+
+
 @pytest.mark.parametrize("name", ["", "../x", "A", "a/b", ".a"])
 def test_a_name_that_could_leave_the_directory_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(Refused):
