@@ -17,6 +17,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 
 from integrator_audit.cli.answering import JsonOption, answering, progress
+from integrator_audit.cli.files import printable
 from integrator_audit.cli.places import read_place
 from integrator_audit.errors import Invalid
 from integrator_audit.searching.blocks import IndexFile
@@ -98,7 +99,7 @@ def search_command(  # noqa: PLR0913  each is an option of the command
             print(json.dumps({"result": "done", "origin": search.origin, "entries": entries, "before": following}))
             return
         for one in found:
-            print(f"{one.number:>12}  {_instant(one.hour)}  {_words(one)}")
+            print(printable(f"{one.number:>12}  {_instant(one.hour)}  {_words(one)}"))
         if following is not None:
             print(f"… go on with --before {following}")
         elif not found:
@@ -137,7 +138,7 @@ def count_command(  # noqa: PLR0913  each is an option of the command
             return
         for cell in cells:
             time = "" if step == "all" else f"  {_time(cell, step)}"
-            print(f"{cell.n:>12}{time}  {'  '.join(str(value) for value in _values(cell))}")
+            print(printable(f"{cell.n:>12}{time}  {'  '.join(str(value) for value in _values(cell))}"))
 
 
 def conditions(where: Sequence[str] | None) -> list[list[Condition]]:
