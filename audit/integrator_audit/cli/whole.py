@@ -2,8 +2,8 @@
 
 - Exit code 0 of `verify-whole` means: each list is whole, a quorum of witnesses saw its log, as many entries as were
   expected answer, and none that could not be asked.
-- What was not asked is not passed over: without a policy, or with closed entries, the answer is 2 unless the caller
-  says that he does without.
+- What was not asked is not passed over: without a policy, with closed entries, or where entries of a log are not in its
+  list, the answer is 2 unless the caller says that he does without.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from integrator_audit.checkpoint import Checkpoint, open_checkpoint
+from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
 from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering, progress, read_vkey
 from integrator_audit.cli.files import read_file
 from integrator_audit.cli.places import read_place
@@ -26,13 +28,20 @@ from integrator_audit.cli.trust import PolicyOption, StateOption
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress
-from integrator_audit.note import Verifier
 from integrator_audit.searching.absence import WholeList, check_whole
 from integrator_audit.searching.terms import Condition, write_condition
 from integrator_audit.searching.whole import read_whole, write_whole
 from integrator_audit.state import State, default_directory
 from integrator_audit.stores import open_reading
 from integrator_audit.witnessing.policy import NONE, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """Something without which lists do not count, as a code and a sentence."""
+
+    code: str
+    message: str
 
 
 def whole_command(  # noqa: PLR0913  each is an option of the command
@@ -88,6 +97,9 @@ def verify_whole_command(  # noqa: PLR0913  each is an option of the command
     ] = None,
     expect: Annotated[int, typer.Option(help="How many entries answer, over all lists.")] = 0,
     allow_closed: Annotated[int, typer.Option(help="How many closed entries do not matter.")] = 0,
+    allow_part: Annotated[
+        bool, typer.Option("--allow-part", help="Let lists count that do not have all entries of their log.")
+    ] = False,
     policy: PolicyOption = None,
     without_witnesses: Annotated[
         bool, typer.Option("--without-witnesses", help="Let it count without a quorum of witnesses.")
@@ -101,8 +113,10 @@ def verify_whole_command(  # noqa: PLR0913  each is an option of the command
         if not question:
             raise Invalid("no-question", "say what is looked for, with --where")
         witnesses = None if policy is None else Policy.parse(read_file(policy, "the policy"))
-        listed = () if witnesses is None else witnesses.logs
-        keys = {key.name: key for key in (*(log.key for log in listed), *map(read_vkey, vkey or ()))}
+        keys: dict[str, LogKeys] = {}
+        if witnesses is not None:
+            keys.update({log.key.name: witnesses.keys_of(log.key.name) for log in witnesses.logs})
+        keys.update({key.name: key for key in map(read_vkey, vkey or ())})
         memory = State(state or default_directory(os.environ))
         found: list[WholeList] = []
         for path in files:
@@ -112,21 +126,26 @@ def verify_whole_command(  # noqa: PLR0913  each is an option of the command
             raise Invalid("whole-twice", "two lists are of one log: check them one after the other")
         asks = witnesses is None or witnesses.quorum != NONE
         missing = _missing(found, allow_closed=allow_closed, unwitnessed=asks and not without_witnesses)
+        if not allow_part:
+            missing += _left_out(found)
         answers = sum(one.answers for one in found)
         holds = answers == expect
         if as_json:
             result = "failed" if not holds else "unknown" if missing else "verified"
-            print(json.dumps({"result": result, "expected": expect, "lists": [_document(one) for one in found]}))
+            document: dict[str, object] = {"result": result, "expected": expect, "lists": list(map(_document, found))}
+            if holds and missing:
+                document |= {"code": missing[0].code, "message": " ".join(item.message for item in missing)}
+            print(json.dumps(document))
         else:
             _tell(found, question[0], holds=holds, expect=expect)
-            for sentence in missing:
-                print(f"could not tell: {sentence}")
+            for item in missing:
+                print(f"could not tell: {item.message} ({item.code})")
         raise typer.Exit(FAILED if not holds else UNKNOWN if missing else HOLDS)
 
 
 def _check(  # noqa: PLR0913  the parts of one check
     path: Path,
-    keys: dict[str, Verifier],
+    keys: dict[str, LogKeys],
     question: Sequence[Sequence[Condition]],
     *,
     memory: State,
@@ -152,7 +171,7 @@ def _check(  # noqa: PLR0913  the parts of one check
         raise Unavailable("whole-file", f"{path} cannot be read: {error.strerror}") from error
 
 
-def _remembered(memory: State, key: Verifier) -> Checkpoint | None:
+def _remembered(memory: State, key: LogKeys) -> Checkpoint | None:
     note = memory.load(key.name)
     if note is None:
         return None
@@ -163,20 +182,41 @@ def _remembered(memory: State, key: Verifier) -> Checkpoint | None:
         raise Refused("state-other-key", message) from error
 
 
-def _missing(found: Sequence[WholeList], *, allow_closed: int, unwitnessed: bool) -> list[str]:
+def _missing(found: Sequence[WholeList], *, allow_closed: int, unwitnessed: bool) -> list[_Missing]:
     """Return what keeps lists that hold from counting."""
-    sentences: list[str] = []
+    missing: list[_Missing] = []
     if unwitnessed and not all(one.is_witnessed for one in found):
-        sentences.append(
+        message = (
             "No quorum of witnesses vouches for it here: the log could show others a different history. Give --policy, "
-            "or --without-witnesses to do without. (whole-unwitnessed)"
+            "or --without-witnesses to do without."
         )
+        missing.append(_Missing("whole-unwitnessed", message))
     if (closed := sum(one.closed for one in found)) > allow_closed:
-        sentences.append(
+        message = (
             f"{closed} entries are closed and could be what is looked for. Ask the supervisor, or give --allow-closed "
-            "with the number that does not matter. (whole-closed)"
+            "with the number that does not matter."
         )
-    return sentences
+        missing.append(_Missing("whole-closed", message))
+    return missing
+
+
+def _left_out(found: Sequence[WholeList]) -> list[_Missing]:
+    """Return which lists are not of all entries that their logs are known to have."""
+    missing: list[_Missing] = []
+    for one in found:
+        if not one.is_all:
+            message = (
+                f"The list of {one.origin} is of entries {one.start} to {one.stop - 1} of {one.checkpoint.size}: what "
+                "is looked for could be among the others. Give --allow-part if only these matter."
+            )
+            missing.append(_Missing("whole-part", message))
+        elif one.behind:
+            message = (
+                f"{one.origin} was seen here with {one.behind} entries more than are in the list. Ask for a newer one, "
+                "or give --allow-part if only these matter."
+            )
+            missing.append(_Missing("whole-behind", message))
+    return missing
 
 
 def _document(one: WholeList) -> dict[str, object]:
@@ -191,13 +231,16 @@ def _document(one: WholeList) -> dict[str, object]:
         "closed": one.closed,
         "compared": one.compared,
         "witnessed": one.is_witnessed,
+        "asOf": None if one.quorum is None else one.quorum.as_of,
     }
 
 
 def _tell(found: Sequence[WholeList], question: Sequence[Condition], *, holds: bool, expect: int) -> None:
     for one in found:
-        whole = one.start == 0 and one.stop == one.checkpoint.size
-        print(f"{one.origin}: the list is whole, entries {one.start} to {one.stop - 1}{', all there are' * whole}.")
+        entries = f"entries {one.start} to {one.stop - 1}" if one.stop > one.start else "no entries"
+        print(f"{one.origin}: the list is whole, {entries}{', all under its checkpoint' * one.is_all}.")
+        if one.quorum is not None and one.quorum.as_of is not None:
+            print(f"  Witnesses cosigned that checkpoint, at last {datetime.fromtimestamp(one.quorum.as_of, UTC)}.")
         if one.compared:
             print("  It agrees with the checkpoint that was verified here before.")
         if one.answers:

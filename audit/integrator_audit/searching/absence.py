@@ -17,7 +17,7 @@ from hashlib import sha256
 from typing import BinaryIO, Final, NamedTuple
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
-from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.findings import MAX_FINDINGS, Progress, no_progress
 from integrator_audit.merkle import RightEdge, leaf_hash, verify_consistency
 from integrator_audit.parts import PART_PREFIXES, entry_prefix, leaf_entry
@@ -25,6 +25,8 @@ from integrator_audit.searching.terms import Alternatives, holds, read_terms
 from integrator_audit.searching.whole import Entries, Header, Statement, edge_heights, read_whole
 from integrator_audit.witnessing.policy import Policy, Quorum
 
+MAX_STATEMENTS: Final = 1 << 30
+"""Bytes of all statements of a list: they are held in memory, and a packed file of some megabytes may hold many."""
 _PREFIX_A: Final = PART_PREFIXES["A"]
 
 
@@ -34,7 +36,8 @@ class WholeList:
 
     `answers` is how many of them answer the question, `first` the indices of the first hundred; `closed` how many could
     not be asked. `compared` says whether an earlier checkpoint that the reader knew lies in the list and agrees with
-    it. `quorum` is None without a policy.
+    it, `behind` how many entries more than under the list's checkpoint the reader has seen. `quorum` is None without a
+    policy.
     """
 
     origin: str
@@ -46,7 +49,13 @@ class WholeList:
     first: tuple[int, ...]
     closed: int
     compared: bool
+    behind: int
     quorum: Quorum | None
+
+    @property
+    def is_all(self) -> bool:
+        """Say whether the list is of all entries under its checkpoint."""
+        return self.start == 0 and self.stop == self.checkpoint.size
 
     @property
     def is_witnessed(self) -> bool:
@@ -73,7 +82,8 @@ def check_whole(  # noqa: PLR0913  the parts of what is claimed
 
     Raises `Tampered`: `whole-malformed`, `whole-cut`, `whole-statement` (a part A that is not in its one form),
     `whole-origin`, `whole-checkpoint` (signature or cosignature), `whole-quorum`, `whole-root` (an entry was left out,
-    added or changed), `whole-earlier` (the log has another history than the reader knew).
+    added or changed), `whole-earlier` (the log has another history than the reader knew); `Unavailable`
+    (`whole-too-large`).
     """
     header, lines = read_whole(file)
     checkpoint, quorum = _checkpoint(header, keys, policy, now)
@@ -95,6 +105,7 @@ def check_whole(  # noqa: PLR0913  the parts of what is claimed
         tuple(reading.first),
         reading.closed,
         reading.compared,
+        0 if earlier is None else max(earlier.size - checkpoint.size, 0),
         quorum,
     )
 
@@ -109,6 +120,7 @@ class _Reading:
         self.first: list[int] = []
         self.answers = self.closed = 0
         self.compared = False
+        self._held = 0
         self._header = header
         self._question = question
         self._earlier = earlier
@@ -119,6 +131,10 @@ class _Reading:
         """Read a statement."""
         if len(self.said) > self._header.stop - self._header.start:
             raise Tampered("whole-malformed", "the list has more statements than entries")
+        self._held += len(text)
+        if self._held > MAX_STATEMENTS:
+            message = f"the list's statements have more than {MAX_STATEMENTS} bytes: ask for lists of shorter ranges"
+            raise Unavailable("whole-too-large", message)
         try:
             terms = read_terms(text)
         except Invalid as error:

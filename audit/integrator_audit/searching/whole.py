@@ -207,19 +207,19 @@ def _read_lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _body(lines: Iterator[bytes]) -> Iterator[Statement | Entries]:
     known = 0
-    for number, line in enumerate(lines, 2):
+    for at, line in enumerate(lines, 2):
         try:
             members = read_object(line, what="the line", limit=MAX_LINE)
             if set(members) == {"statement", "text"}:
                 known += 1
-                text = members["text"]
-                if members["statement"] != known or not isinstance(text, str):
+                number, text = members["statement"], members["text"]
+                if type(number) is not int or number != known or type(text) is not str:
                     raise Invalid("whole", "statements are numbered from 1 and have a text")
                 yield Statement(text.encode())
             else:
                 yield _columns(members, known)
         except Invalid as error:
-            raise _malformed(f"line {number}", error.message) from error
+            raise _malformed(f"line {at}", error.message) from error
 
 
 def _columns(members: dict[str, object], known: int) -> Entries:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from integrator_audit import Entry, Tampered, Verifier, part
 from integrator_audit.checkpoint import Checkpoint, open_checkpoint
 from integrator_audit.encoding import from_base64, to_base64
-from integrator_audit.errors import Invalid
+from integrator_audit.errors import Invalid, Unavailable
 from integrator_audit.note import join_note
+from integrator_audit.searching import absence
 from integrator_audit.searching.absence import WholeList, check_whole
 from integrator_audit.searching.terms import Alternatives, Overlapping, among
 from integrator_audit.searching.whole import Written, write_whole
@@ -262,6 +263,7 @@ LIES: dict[str, tuple[Callable[[list[Line]], None], str]] = {
     ),
     "an end beyond the checkpoint": (lambda lines: lines[0].update(stop=COUNT + 1), "whole-checkpoint"),
     "an end before the last entry": (lambda lines: lines[0].update(stop=COUNT - 1), "whole-root"),
+    "a statement whose number is true": (lambda lines: lines[1].update(statement=True), "whole-malformed"),
     "a statement before its number": (lambda lines: lines[1].update(statement=2), "whole-malformed"),
     "a statement that nobody told": (
         lambda lines: first_entries(lines)["entries"].__setitem__(3, 9),
@@ -301,6 +303,15 @@ def test_an_edge_that_is_not_the_logs_is_refused(world: World) -> None:
     with pytest.raises(Tampered) as caught:
         check(lines_changed)
     assert caught.value.code == "whole-root"
+
+
+def test_statements_that_fill_the_memory_are_not_read_to_their_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(absence, "MAX_STATEMENTS", 1000)
+    with pytest.raises(Unavailable) as caught:
+        check(edit(world.whole()[0], lambda lines: lines.insert(2, {"statement": 2, "text": "x" * 60_000})))
+    assert caught.value.code == "whole-too-large"
 
 
 @pytest.mark.parametrize("keep", [0, 5, 4000])

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from integrator_audit import LedgerWriter
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.cli.main import app
-from integrator_audit.note import join_note
+from integrator_audit.note import Signer, join_note
 from integrator_audit.sqlite import SqliteStore
 from integrator_audit.state import State
 from integrator_audit.witnessing.cosignature import Cosigner
@@ -140,7 +140,7 @@ def test_a_whole_list_proves_that_nothing_answers(run: Run, whole: Path) -> None
         "verify-whole", whole, "--vkey", signer().vkey, "--where", "recipient=police", "--without-witnesses"
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "all there are" in result.stdout
+    assert "all under its checkpoint" in result.stdout
     assert "No entries in it say recipient=police: as expected." in result.stdout
 
 
@@ -207,6 +207,44 @@ def test_a_changed_list_fails_and_what_is_no_list_or_has_no_key_cannot_be_told(
     assert run("verify-whole", whole, "--vkey", signer().vkey).exit_code == 2
     stranger = signer().verifier.__class__("other.example/log", bytes(32)).vkey
     assert "give its key" in run("verify-whole", whole, "--vkey", stranger, *question).stderr
+
+
+@pytest.mark.parametrize(("start", "stop"), [(1, 300), (0, 299), (7, 7), (0, 0)])
+def test_a_list_of_a_part_counts_only_for_who_says_so(
+    run: Run, made: Place, tmp_path: Path, start: int, stop: int
+) -> None:
+    path = tmp_path / "part.whole"
+    assert run("whole", made.ledger_file, path, "--start", start, "--stop", stop).exit_code == 0
+    options = ["verify-whole", path, "--vkey", signer().vkey, "--where", "recipient=police", "--without-witnesses"]
+    result = run(*options)
+    assert (result.exit_code, "(whole-part)" in result.stdout) == (2, True)
+    document = json.loads(run(*options, "--json").stdout)
+    assert (document["result"], document["code"]) == ("unknown", "whole-part")
+    assert run(*options, "--allow-part").exit_code == 0
+
+
+def test_a_list_that_ends_before_what_was_verified_here_is_not_taken_for_all(
+    run: Run, place: Place, tmp_path: Path
+) -> None:
+    ledger = place.ledger()
+    append(ledger, 0, 20)
+    assert run("whole", place.ledger_file, tmp_path / "early").exit_code == 0
+    append(ledger, 20, 50)
+    ledger.close()
+    place.reader().export(tmp_path / "site")
+    assert run("verify", tmp_path / "site", "--vkey", signer().vkey).exit_code == 0
+    options = ["verify-whole", tmp_path / "early", "--vkey", signer().vkey, "--where", "recipient=police"]
+    result = run(*options, "--without-witnesses")
+    assert (result.exit_code, "30 entries more" in result.stdout) == (2, True)
+    assert run(*options, "--without-witnesses", "--allow-part").exit_code == 0
+
+
+def test_any_key_that_the_policy_lists_for_a_log_signs_its_list(run: Run, whole: Path, tmp_path: Path) -> None:
+    for order in (1, -1):
+        keys = [signer().vkey, Signer.generate(signer().name).vkey][::order]
+        (tmp_path / "policy").write_text("".join(f"log {key}\n" for key in keys) + "quorum none\n")
+        result = run("verify-whole", whole, "--policy", tmp_path / "policy", "--where", "recipient=police")
+        assert result.exit_code == 0, result.output
 
 
 def test_a_list_never_overwrites_a_file(run: Run, made: Place, whole: Path) -> None:
