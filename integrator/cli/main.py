@@ -20,6 +20,7 @@ from integrator.cli import (
     disclosures,
     erase,
     kafka,
+    ledger,
     publish,
     quarantine,
     run,
@@ -46,6 +47,7 @@ app.command()(publish.publish)
 app.command()(subscribe.subscribe)
 app.command()(disclosures.disclosures)
 app.add_typer(erase.app, name="erase")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(topics.app, name="topics")
 app.add_typer(kafka.app, name="kafka")

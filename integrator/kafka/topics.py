@@ -93,8 +93,9 @@ def internal_topics(lanes: int) -> list[TopicSpec]:
         # Small segments: only closed ones are compacted, and a lane reads all of its partition when it starts.
         TopicSpec(topics.LANES, lanes, {"cleanup.policy": "compact", "segment.bytes": str(1024 * 1024)}),
         TopicSpec(topics.STEPS, lanes, forever),
-        # Emptied by position once sealed and backed up, not by age.
-        TopicSpec(topics.DISCLOSURES, lanes, forever),
+        # Emptied by position once sealed and backed up, not by age; a day's segment, so that what is deleted leaves the
+        # disk too: the segment that is being written to stays.
+        TopicSpec(topics.DISCLOSURES, lanes, forever | {"segment.ms": str(DAY_MS)}),
         TopicSpec(topics.QUARANTINE, lanes, forever),
     ]
 

@@ -14,6 +14,7 @@ A *series* is a log with those that follow it, half-year after half-year: `s0`, 
     ledger/s0-2026h2.vkey             the key with which its checkpoints are verified, one line
     ledger/public/s0-2026h2/…         static files by the C2SP paths
     ledger/erasures.jsonl             the register of erasures: counts and grounds, nobody
+    ledger/consumed.json              how far the shards had read when days were sealed
     ledger/state.json                 how far the logs are, for operators and for lanes
 """
 
@@ -144,6 +145,11 @@ class LedgerFiles:
     def erasures(self) -> Path:
         """The register of erasures."""
         return self.root / "erasures.jsonl"
+
+    @property
+    def consumed(self) -> Path:
+        """How far the shards had read when days were sealed."""
+        return self.root / "consumed.json"
 
     @property
     def state(self) -> Path:

@@ -21,6 +21,7 @@ from typing import Final
 
 from integrator import telemetry
 from integrator.domain.errors import Busy, Refused, Tampered, Unavailable
+from integrator.recording.consumed import note
 from integrator.recording.failures import translated
 from integrator.recording.keeper import pause, write, write_once
 from integrator.recording.logs import EPOCHS, INSTITUTION, Clock, LabelKeyFile, LedgerFiles, shard
@@ -158,6 +159,7 @@ class Days:
             self._tell_key(period_of_day(day))
             leaf = opened.sealer.seal(day)
             span.set_attributes({"day": day, "listed": leaf.listed, "unlisted": leaf.unlisted})
+        note(self.files, now=self.clock())
         self._sealed = day
         self.state.newest = day_of(day).isoformat()
         self.state.waiting -= 1

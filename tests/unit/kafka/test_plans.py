@@ -68,6 +68,7 @@ def test_the_topics_of_the_integrator_are_those_of_the_design() -> None:
     assert made[names.LANES].config["segment.bytes"] == "1048576"
     for name in (names.STEPS, names.DISCLOSURES, names.QUARANTINE):
         assert made[name].config["retention.ms"] == "-1", name
+    assert made[names.DISCLOSURES].config["segment.ms"] == str(24 * 60 * 60 * 1000), "what is deleted leaves the disk"
 
 
 def test_a_stream_keeps_facts_or_keeps_records_for_a_while() -> None:
