@@ -200,6 +200,7 @@ async def test_the_files_are_served_over_http_by_the_same_paths(tmp_path: Path) 
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
     for path in (
         "s0-2026h2/tile/00/000",
+        "s0-2026h2/checkpoint%0A",
         "s0-2026h2/tile/0/001",
         "s0-2026h2/tile/0/000.p/256",
         "s0-2026h2/tile/0/999",

@@ -298,7 +298,9 @@ async def test_keys_are_served_to_anybody(tmp_path: Path) -> None:
             assert client.get("/ledger/epochs/checkpoint").status_code == 200
             # Nobody vouches for anything here, so where somebody must there is nothing to show.
             strict = TestClient(Starlette(routes=ledger_files.routes(readers, witnessed=True)))
-            assert strict.get("/ledger/epochs/checkpoint").status_code == 404
+            assert client.get("/ledger/epochs/tile/entries/000").status_code == 200
+            for path in ("checkpoint", "tile/entries/000"):
+                assert strict.get(f"/ledger/epochs/{path}").status_code == 404
 
         await asyncio.to_thread(ask)
         readers.close()
