@@ -12,12 +12,16 @@ from integrator_audit.checkpoint import TreeHead, read_head
 from integrator_audit.encoding import from_base64, to_base64, to_decimal
 from integrator_audit.errors import Invalid
 from integrator_audit.merkle import HASH_SIZE
-from integrator_audit.note import Note, Signature
+from integrator_audit.note import MAX_NOTE, Note, Signature
 
 MAX_REQUEST = 10 * 1024
-"""Bytes of a request: what well-known witnesses take."""
+"""Bytes of a request that we send: what well-known witnesses take."""
 
 MAX_PROOF = 63
+# SPEC signed-note: "Remember that post-quantum signatures can be up to nearly 5kB in size."
+MAX_TAKEN = MAX_NOTE + 64 * (MAX_PROOF + 1)
+"""Bytes of a request that a witness here takes: any note that is read at all, and the longest proof before it."""
+
 SIZE_TYPE = "text/x.tlog.size"
 _OLD = "old "
 

@@ -90,6 +90,10 @@ def _other_size(asked: Asked, old_size: int, answer: Answer, *, name: str) -> in
             raise Invalid("witness-size", "the witness names no size")
         theirs = read_size(answer.body)
     except Invalid as error:
+        # A witness that knows another size has to name it; one that knows another root of this size does not.
+        if old_size == asked.size:
+            message = f"{name} answered 409 to our checkpoint of the size {old_size} that it knows, and named no other"
+            raise Tampered("witness-fork", f"{message}: two histories were signed. Stop, and call it") from error
         raise Unavailable("witness-conflict", f"{name} answered 409 without a size") from error
     if theirs > asked.limit:
         message = (

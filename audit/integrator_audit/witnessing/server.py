@@ -7,19 +7,23 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 from integrator_audit.errors import AuditError
-from integrator_audit.witnessing.addcheckpoint import MAX_REQUEST, Answer
+from integrator_audit.witnessing.addcheckpoint import MAX_TAKEN, Answer
 from integrator_audit.witnessing.witness import TEXT_TYPE, Witness
 
 MAX_CONNECTIONS = 64
 TIMEOUT = 10.0
-"""Seconds for one request, and for an idle connection."""
+"""Seconds for a packet, and for an idle connection."""
+REQUEST_TIMEOUT = 30.0
+"""Seconds for one request, from the wait for it to the answer."""
 
 _CHECKPOINT = re.compile(r"/([0-9a-f]{64})/checkpoint", re.ASCII)
 
@@ -70,6 +74,20 @@ class _Handler(BaseHTTPRequestHandler):
     def _witness(self) -> Witness:
         return cast(WitnessServer, self.server).witness
 
+    def handle_one_request(self) -> None:
+        """Handle a request, and end its connection when it takes too long: a head may come byte by byte."""
+        timer = threading.Timer(REQUEST_TIMEOUT, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            super().handle_one_request()
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
     def do_POST(self) -> None:
         """Answer `add-checkpoint`."""
         if self.path != "/add-checkpoint":
@@ -77,8 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
             return self._send(Answer(411, TEXT_TYPE, b"a request says its Content-Length\n"), close=True)
-        if len(length) > 9 or int(length) > MAX_REQUEST:
-            message = f"a request has at most {MAX_REQUEST} bytes\n".encode()
+        if len(length) > 9 or int(length) > MAX_TAKEN:
+            message = f"a request has at most {MAX_TAKEN} bytes\n".encode()
             return self._send(Answer(413, TEXT_TYPE, message), close=True)
         body = self._read(int(length))
         try:
@@ -87,10 +105,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(Answer(500, TEXT_TYPE, f"{error.message}\n".encode()), close=True)
         return self._send(answer)
 
+    def do_HEAD(self) -> None:
+        """Answer as GET does, without the body."""
+        self.do_GET()
+
     def do_GET(self) -> None:
         """Answer with the latest cosigned checkpoint of a log."""
         match = _CHECKPOINT.fullmatch(self.path)
-        note = None if match is None else self._witness.checkpoint(match[1])
+        try:
+            note = None if match is None else self._witness.checkpoint(match[1])
+        except AuditError as error:
+            return self._send(Answer(500, TEXT_TYPE, f"{error.message}\n".encode()), close=True)
         if note is None:
             status = 405 if self.path == "/add-checkpoint" else 404
             return self._send(Answer(status, TEXT_TYPE, b"there is no such checkpoint here\n"))
@@ -120,7 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
-        self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name of the base class
         """Say nothing for each request."""

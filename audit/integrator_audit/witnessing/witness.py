@@ -19,7 +19,7 @@ from integrator_audit.errors import AuditError, Invalid, Refused, Tampered
 from integrator_audit.merkle import EMPTY_ROOT, verify_consistency
 from integrator_audit.note import Note, Verifier, join_note, verify_note
 from integrator_audit.witnessing.addcheckpoint import (
-    MAX_REQUEST,
+    MAX_TAKEN,
     SIZE_TYPE,
     AddCheckpoint,
     Answer,
@@ -102,8 +102,8 @@ class Witness:
 
     def add_checkpoint(self, body: bytes) -> Answer:
         """Answer a request; what it cosigned is on disk when this returns. Raises what the file's errors are."""
-        if len(body) > MAX_REQUEST:
-            return _answer(413, f"a request has at most {MAX_REQUEST} bytes")
+        if len(body) > MAX_TAKEN:
+            return _answer(413, f"a request has at most {MAX_TAKEN} bytes")
         try:
             request = AddCheckpoint.parse(body)
             _, head = request.unverified()

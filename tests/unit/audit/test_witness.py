@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,10 +15,10 @@ import pytest
 from integrator_audit import Refused, Signer
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.encoding import to_base64
-from integrator_audit.note import Note, join_note
+from integrator_audit.note import Note, Signature, join_note
 from integrator_audit.witnessing import server as server_module
 from integrator_audit.witnessing import witness as witness_module
-from integrator_audit.witnessing.addcheckpoint import AddCheckpoint, Answer, read_signatures
+from integrator_audit.witnessing.addcheckpoint import MAX_TAKEN, AddCheckpoint, Answer, read_signatures
 from integrator_audit.witnessing.cosignature import verified_cosignatures
 from integrator_audit.witnessing.server import WitnessServer
 from integrator_audit.witnessing.witness import Witness
@@ -214,8 +215,18 @@ def test_a_malformed_request_is_400(witness: Witness, body: bytes) -> None:
     assert witness.sizes() == {}
 
 
-def test_a_request_above_ten_kibibytes_is_refused(witness: Witness) -> None:
-    assert witness.add_checkpoint(GOOD + b"x" * 10_240).status == 413
+def test_a_request_that_is_larger_than_any_note_is_refused(witness: Witness) -> None:
+    assert witness.add_checkpoint(GOOD + b"x" * MAX_TAKEN).status == 413
+
+
+def test_sixteen_signatures_of_post_quantum_size_are_taken(witness: Witness, log: SampleLog) -> None:
+    # SPEC signed-note: "MUST accept at least up to 16 signatures. Remember that post-quantum signatures can be up to
+    # nearly 5kB in size."
+    log.grow(5)
+    note = Note.parse(log.head.note)
+    others = [Signature(f"log.example/{at}", bytes([at]) * 4, bytes(4_900)) for at in range(15)]
+    large = join_note(note.unverified_text, [*others, *note.signatures])
+    assert witness.add_checkpoint(b"old 0\n\n" + large).status == 200
 
 
 def test_what_was_cosigned_is_remembered_by_the_next_process(witness: Witness, log: SampleLog, tmp_path: Path) -> None:
@@ -297,7 +308,7 @@ def test_it_answers_over_http(port: int, log: SampleLog) -> None:
         ("GET", f"/{sha256(LOG.name.encode()).hexdigest().upper()}/checkpoint", None, 404),
         ("POST", "/", b"", 404),
         ("POST", "/add-checkpoint", b"", 400),
-        ("POST", "/add-checkpoint", b"x" * 10_241, 413),
+        ("POST", "/add-checkpoint", b"x" * (MAX_TAKEN + 1), 413),
         ("PUT", "/add-checkpoint", b"", 501),
     ],
 )
@@ -317,7 +328,7 @@ def test_a_body_of_unknown_length_is_411(port: int, head: str) -> None:
 
 def test_a_body_that_is_said_to_be_large_is_refused_before_it_comes(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 10241\r\n\r\n")
+        connection.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: %d\r\n\r\n" % (MAX_TAKEN + 1))
         assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
 
 
@@ -330,6 +341,32 @@ def test_a_slow_client_is_cut_off_and_holds_up_nobody(
         slow.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 100\r\n\r\nold")
         assert request(port, "POST", "/add-checkpoint", AddCheckpoint(0, (), log.head.note).body)[0] == 200
         assert slow.recv(64) == b"", "the connection is closed without an answer"
+
+
+def test_a_head_that_comes_byte_by_byte_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.3)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as slow, suppress(OSError):
+        for _ in range(100):
+            slow.sendall(b"G")
+            threading.Event().wait(0.02)
+        pytest.fail("a client may take as long as it likes")
+
+
+def test_the_head_of_a_checkpoint_is_answered_without_a_body(port: int, log: SampleLog) -> None:
+    log.grow(3)
+    request(port, "POST", "/add-checkpoint", AddCheckpoint(0, (), log.head.note).body)
+    path = f"/{sha256(LOG.name.encode()).hexdigest()}/checkpoint"
+    assert request(port, "HEAD", path) == (200, "text/plain; charset=utf-8", b"")
+
+
+def test_a_checkpoint_that_cannot_be_read_is_a_failure_of_the_witness(
+    port: int, witness: Witness, log: SampleLog, capfd: pytest.CaptureFixture[str]
+) -> None:
+    witness._connection.execute("ALTER TABLE log RENAME TO lost")
+    assert request(port, "GET", f"/{sha256(LOG.name.encode()).hexdigest()}/checkpoint")[0] == 500
+    log.grow(1)
+    assert request(port, "POST", "/add-checkpoint", AddCheckpoint(0, (), log.head.note).body)[0] == 500
+    assert capfd.readouterr().err == ""
 
 
 def test_connections_beyond_the_bound_are_closed_and_their_places_come_back(

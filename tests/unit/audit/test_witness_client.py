@@ -68,6 +68,17 @@ def test_a_witness_that_knows_another_history_is_the_alarm(log: SampleLog, excha
     assert caught.value.code == "witness-fork"
 
 
+@pytest.mark.parametrize("answer", [Answer(409, "text/plain", b"other root\n"), Answer(409, "", b"")])
+def test_a_conflict_about_the_very_size_without_another_one_is_the_alarm(
+    log: SampleLog, exchanges: Exchanges, answer: Answer
+) -> None:
+    log.grow(5)
+    exchanges["w0"].change = lambda _: answer
+    with pytest.raises(Tampered) as caught:
+        ask_one(log, exchanges["w0"], old=5, limit=5)
+    assert caught.value.code == "witness-fork"
+
+
 def test_a_witness_that_names_ever_other_sizes_is_given_up(log: SampleLog, exchanges: Exchanges) -> None:
     log.grow(9)
     sizes = iter(range(1, 9))
