@@ -78,6 +78,13 @@ class PreparedStream:
         roles = self._events.paths
         return compile_reader(self._schema, ones=roles.ones, lists=roles.lists)
 
+    def forgets(self, record: SourceRecord) -> bool:
+        """Tell whether a record says that its fact is to be forgotten: the log keeps the latest of each, and none then.
+
+        In a stream that keeps no facts a record without a value is a broken one.
+        """
+        return record.value is None and self._contract.state == "fact"
+
     def read(self, record: SourceRecord, batch: SourceBatch) -> ReadRecord:
         """Read one record. Raises `Invalid` with a code of `decision.QUARANTINED`."""
         envelope = read_envelope(record.headers, source=self._urn, event_type=self._type)

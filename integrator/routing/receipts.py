@@ -26,6 +26,11 @@ class Receipts:
         parts = (self._start, b"\2", text(event_id), self._place, long(position))
         return OutRecord(None, b"".join((*parts, self._forwarded if forwarded else self._kept)))
 
+    def passed_over(self, event_id: str | None, position: int) -> OutRecord:
+        """Return the receipt of a record about which there was nothing to decide."""
+        parts = (self._start, optional_text(event_id), self._place, long(position))
+        return OutRecord(None, b"".join((*parts, self._kept)))
+
     def quarantined(self, event_id: str | None, position: int, reason: str) -> OutRecord:
         """Return the receipt of a record that was set aside."""
         parts = (self._start, optional_text(event_id), self._place, long(position), FALSE)

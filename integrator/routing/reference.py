@@ -99,6 +99,11 @@ class PythonEngine:
             try:
                 if isinstance(found, Invalid):
                     raise found
+                if found is None:
+                    out.receipts.append(
+                        (receipts_to, receipts.passed_over(readable_id(record.headers), record.position))
+                    )
+                    continue
                 forwarded = routing is not None and routing.route(found)
                 receipt = receipts.of(found.event.id, record.position, forwarded=forwarded)
             except Invalid as reason:
@@ -122,14 +127,17 @@ class PythonEngine:
         return pseudonym + self._ledger_key_version + binary(self._identities.seal(person, pseudonym))
 
 
-def _read(batch: SourceBatch, stream: PreparedStream | None) -> list[ReadRecord | Invalid]:
-    """Read every record of a batch, or say why it is set aside."""
-    read: list[ReadRecord | Invalid] = []
+def _read(batch: SourceBatch, stream: PreparedStream | None) -> list[ReadRecord | Invalid | None]:
+    """Read every record of a batch, or say why it is set aside; `None` for one that lets a fact be forgotten.
+
+    That one is its source's business with the log: set aside, it would keep the number that it is to forget.
+    """
+    read: list[ReadRecord | Invalid | None] = []
     for record in batch.records:
         try:
             if stream is None:
                 raise Invalid("unknown-stream", f"The directory has no contract or no source of {batch.stream}.")
-            read.append(stream.read(record, batch))
+            read.append(None if stream.forgets(record) else stream.read(record, batch))
         except Invalid as reason:
             read.append(reason)
     return read

@@ -379,7 +379,6 @@ def test_the_directory_is_asked_once_for_a_batch_and_only_when_it_matters() -> N
 GOOD = record()
 BODY = (GOOD.value or b"")[5:]
 BROKEN: dict[str, SourceRecord] = {
-    "tombstone": replace(GOOD, value=None),
     "not-avro": replace(GOOD, value=b"{}" + BODY),
     "unknown-schema": replace(GOOD, value=frame(9, BODY)),
     "another topic's schema": replace(GOOD, value=frame(100, BODY)),
@@ -399,7 +398,6 @@ BROKEN: dict[str, SourceRecord] = {
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("tombstone", "not-avro"),
         ("not-avro", "not-avro"),
         ("guid", "not-avro"),
         ("unknown-schema", "unknown-schema"),
@@ -426,6 +424,25 @@ def test_a_bad_record_is_set_aside_and_the_next_one_flows(change: str, reason: s
     assert SUBJECT not in kept["detail"]
     assert [(one["quarantined"], one["forwarded"]) for one in receipts_of(output)] == [(reason, False), (None, True)]
     assert [one["sourcePosition"] for one in disclosures_of(output)] == [31]
+
+
+def test_a_fact_that_its_source_lets_be_forgotten_is_set_aside_nowhere() -> None:
+    forgotten = replace(GOOD, value=None, position=30)
+    bare = replace(forgotten, headers=(), position=31)
+    output = process(View(knowledge(authorisation(), of=contract(state="fact"))), forgotten, bare, record(32))
+    assert quarantine_of(output) == []
+    assert [(one["quarantined"], one["forwarded"]) for one in receipts_of(output)] == [
+        (None, False),
+        (None, False),
+        (None, True),
+    ]
+    assert [one["eventId"] is None for one in receipts_of(output)] == [False, True, False]
+    assert len(output.deliveries) == 1
+
+
+def test_where_no_facts_are_kept_a_record_without_a_value_is_broken() -> None:
+    output = process(View(knowledge(authorisation())), replace(GOOD, value=None))
+    assert [one["reason"] for one in quarantine_of(output)] == ["not-avro"]
 
 
 def test_a_record_in_another_partition_is_set_aside() -> None:
