@@ -26,10 +26,10 @@ VKey = Annotated[
     typer.Option("--vkey", help="A verification key, or a file of them; else those in the installation. Repeatable."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-_HERE = Path("data")
+HERE = Path("data")
 
 
-def disclosures(data: Data = _HERE, api: Api = None, vkey: VKey = None, as_json: AsJson = False) -> None:
+def disclosures(data: Data = HERE, api: Api = None, vkey: VKey = None, as_json: AsJson = False) -> None:
     """Show what was disclosed about a person, verified entry by entry.
 
     The number is asked for, or read from standard input; never an argument. Exit code 0: all that is shown holds;
@@ -40,7 +40,7 @@ def disclosures(data: Data = _HERE, api: Api = None, vkey: VKey = None, as_json:
     try:
         installation = Installation.open(data)
         keys = _keys(installation, vkey)
-        token = _citizens(installation).token(_person())
+        token = people_of(installation).token(ask_person())
         asyncio.run(_collect(found, api or installation.api_url, token, keys))
     except IntegratorError as error:
         # What was verified before stays shown, so that a person can see how far the list holds.
@@ -62,14 +62,14 @@ async def _collect(found: list[VerifiedDisclosure], api: str, token: str, keys: 
             found.append(disclosure)
 
 
-def _person() -> SubjectRef:
+def ask_person() -> SubjectRef:
     """Ask for a number without showing it, or read the first line of standard input: a number, or `scheme:number`."""
     asked = typer.prompt("Number", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     text = str(asked).strip()
     return SubjectRef.parse(text) if ":" in text else SubjectRef.of(text, ("bsn", "test", "insz"))
 
 
-def _citizens(installation: Installation) -> DevelopmentCitizens:
+def people_of(installation: Installation) -> DevelopmentCitizens:
     key = installation.secrets.get(DEVELOPMENT_KEY)
     return DevelopmentCitizens(
         installation.data / "secrets" / "citizens.sha256", key, profile=installation.settings.profile
@@ -131,7 +131,7 @@ def _block(one: VerifiedDisclosure) -> Text:
         ("by", "; ".join(one.basis) or "no law that was in force"),
     ):
         text.append(f"\n  {heading:>8}  ", style="dim")
-        text.append(_printable(content))
+        text.append(printable(content))
     return text
 
 
@@ -139,14 +139,14 @@ def _title(named: object, name: str) -> str:
     """Return the name, which is proved, and in parentheses the title, which is not."""
     title = _member(named, "title")
     text = _member(title, "en")
-    return _printable(f"{name} ({text})") if isinstance(text, str) else name
+    return printable(f"{name} ({text})") if isinstance(text, str) else name
 
 
 def _member(value: object, name: str) -> object:
     return cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Leave out what could move the cursor or hide other lines: the titles come from the one who is checked."""
     return "".join(character for character in text if character.isprintable())
 

@@ -19,10 +19,12 @@ from integrator.cli import (
     directory,
     disclosures,
     erase,
+    history,
     kafka,
     ledger,
     publish,
     quarantine,
+    reconcile,
     run,
     subscribe,
     topics,
@@ -48,6 +50,8 @@ app.command()(subscribe.subscribe)
 app.command()(disclosures.disclosures)
 app.add_typer(erase.app, name="erase")
 app.add_typer(ledger.app, name="ledger")
+app.command()(history.history)
+app.command()(reconcile.reconcile)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(topics.app, name="topics")
 app.add_typer(kafka.app, name="kafka")

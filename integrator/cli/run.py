@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from integrator.domain.errors import Refused, Unavailable
-from integrator.http.identity import Auditor, Operator, token_secret
+from integrator.http.identity import Auditor, Authority, Operator, token_secret
 from integrator.operation.processes import commands, tokens_of
 from integrator.operation.provisioning import lay_foundation
 from integrator.operation.settings import FILE, Installation, read_settings
@@ -45,7 +46,7 @@ async def _run(installation: Installation) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await lay_foundation(installation)
     auditors = map(Auditor, installation.settings.auditor_names)
-    tokens_of(installation).provide(installation.secrets, [Operator(), *auditors])
+    tokens_of(installation).provide(installation.secrets, [Operator(), Authority(), *auditors])
     supervisor = Supervisor(commands(installation), logs=installation.data / "logs")
     await supervisor.start()
     try:
@@ -103,6 +104,18 @@ def status(data: Data = _HERE, as_json: AsJson = False) -> None:
     for log in found["ledger"]:
         logs.add_row(log["origin"], str(log["size"]), log["root"])
     console.print(logs)
+    console.print("\n".join(_care(found["care"])), highlight=False)
+
+
+def _care(care: dict[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each thing that there is to say about how the ledger is kept."""
+    yield f"Newest sealed day: {care['sealed'] or 'none yet'}."
+    if care["waiting"]:
+        yield f"[red]{care['waiting']} days are over and not sealed: {care['problem'] or 'they are being sealed'}.[/]"
+    if care["setAside"]:
+        yield f"[red]{care['setAside']} records could not become entries: see ledger-set-aside in its log.[/]"
+    if not care["witnessed"]:
+        yield "No witnesses: each checkpoint is published at once, and nobody vouches that all are shown the same."
 
 
 async def _status(installation: Installation) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import asyncio
 import json
 import secrets
 import sys
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +19,7 @@ from integrator.cli import reach
 from integrator.domain import topics
 from integrator.sdk.agency import Agency
 from integrator.sdk.delivered import Delivered
+from integrator.sdk.received import Book
 
 Stream = Annotated[str, typer.Argument(help="The stream, such as brp/person.")]
 Purpose = Annotated[str, typer.Option("--purpose", help="For what; each purpose has its own credentials and topic.")]
@@ -28,6 +31,9 @@ FromBeginning = Annotated[
     typer.Option("--from-beginning", help="Show everything that is kept, without touching what was acknowledged."),
 ]
 Group = Annotated[str, typer.Option("--group", help="Who shares the work: members of a group each receive a part.")]
+BookFile = Annotated[
+    Path | None, typer.Option("--book", help="Note each acknowledged event in this file, for `integrator reconcile`.")
+]
 Most = Annotated[int | None, typer.Option("--max", min=1, help="End after so many events.")]
 
 
@@ -45,6 +51,7 @@ def subscribe(  # noqa: PLR0913  one argument for each option
     from_beginning: FromBeginning = False,
     group: Group = "command-line",
     most: Most = None,
+    book: BookFile = None,
     as_json: reach.AsJson = False,
 ) -> None:
     """Print each event that is delivered, and acknowledge it; until Ctrl-C, or --max events.
@@ -66,7 +73,7 @@ def subscribe(  # noqa: PLR0913  one argument for each option
         group = f"look-{secrets.token_hex(6)}"
     printer = _Printer(as_json=as_json)
     try:
-        asyncio.run(_receive(reached, _Wanted(stream, purpose, group, most), printer))
+        asyncio.run(_receive(reached, _Wanted(stream, purpose, group, most, book), printer))
     except KeyboardInterrupt:
         sys.stderr.write(f"Received {printer.many} events.\n")
 
@@ -79,14 +86,20 @@ class _Wanted:
     purpose: str
     group: str
     most: int | None
+    book: Path | None
 
 
 async def _receive(reached: reach.Reach, wanted: _Wanted, printer: _Printer) -> None:
     token = reached.token.get_secret_value()
-    async with Agency.connect(reached.connection, api=reached.api, token=token) as agency:
+    async with AsyncExitStack() as stack:
+        book = None if wanted.book is None else stack.enter_context(closing(Book(wanted.book)))
+        agency = await stack.enter_async_context(Agency.connect(reached.connection, api=reached.api, token=token))
         async for event in agency.subscribe(wanted.stream, purpose=wanted.purpose, group=wanted.group):
             async with event:
                 printer.show(event)
+                if book is not None:
+                    # Before it is acknowledged: after a crash it comes again and is noted twice, which counts once.
+                    book.note(event)
             if printer.many == wanted.most:
                 return
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from integrator.directory.documents import Stated, to_wire
 from integrator.domain.errors import Refused, Unavailable
 from integrator.domain.identifiers import SubjectRef
-from integrator.http.identity import AgencyFor, DevelopmentCitizens, Operator, Tokens, token_secret
+from integrator.http.identity import AgencyFor, Authority, DevelopmentCitizens, Operator, Tokens, token_secret
 from integrator.kafka.artefacts import Progress
 from integrator.kafka.development import DevelopmentBroker, status_of
 from integrator.operation.processes import citizens_of, commands, tokens_of
@@ -106,7 +106,7 @@ async def open_stage(installation: Installation, *, tell: Tell, progress: Progre
         stack.push_async_callback(supervisor.stop)
         await supervisor.start()
         tokens = tokens_of(installation)
-        tokens.provide(secrets, [Operator()])
+        tokens.provide(secrets, [Operator(), Authority()])
         operator = Api(await _address(installation, supervisor), secrets.get(token_secret(Operator())).decode())
         stack.push_async_callback(operator.close)
         stage = Stage(installation, supervisor, operator, tokens, citizens_of(installation))

@@ -1,4 +1,4 @@
-"""Says who asks: an operator, an auditor, an agency for one purpose, or a fictional person; by an opaque token.
+"""Says who asks: operator, supervisor, auditor, an agency for one purpose, or a fictional person; by an opaque token.
 
 - The API holds SHA-256 of each token, never the token. Tokens are random (256 bits), so a plain hash is enough.
 - A token is read from `Authorization: Bearer` only: never from a query, which proxies log.
@@ -63,7 +63,17 @@ class Auditor:
         return f"{_AUDITOR}{self.organisation}"
 
 
-Principal = Operator | AgencyFor | Auditor
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The supervisory authority as the checking cosigner: it alone is given the days' dossiers."""
+
+    @property
+    def name(self) -> str:
+        """The name in the file of tokens."""
+        return "supervisor"
+
+
+Principal = Operator | AgencyFor | Auditor | Authority
 
 
 def token_secret(principal: Principal) -> str:
@@ -71,7 +81,7 @@ def token_secret(principal: Principal) -> str:
     match principal:
         case Operator():
             return OPERATOR_SECRET
-        case AgencyFor() | Auditor():
+        case AgencyFor() | Auditor() | Authority():
             return f"token-{principal.name}"
     assert_never(principal)
 
@@ -130,7 +140,8 @@ class TokenFile:
 class Tokens:
     """The principals of this installation.
 
-    The name beside a token's hash tells the role: `operator`, `auditor-<organisation>`, or an agency's user name.
+    The name beside a token's hash tells the role: `operator`, `supervisor`, `auditor-<organisation>`, or an agency's
+    user name.
     """
 
     def __init__(self, path: Path, *, auditors: Iterable[str] = ()) -> None:
@@ -151,6 +162,8 @@ class Tokens:
             return None
         if name == Operator().name:
             return Operator()
+        if name == Authority().name:
+            return Authority()
         if name.startswith(_AUDITOR):
             organisation = name.removeprefix(_AUDITOR)
             return Auditor(organisation) if organisation in self._auditors else None
@@ -252,6 +265,14 @@ def require_auditor(request: Request, identities: Identities) -> Auditor:
     principal = require_principal(request, identities)
     if not isinstance(principal, Auditor):
         raise Refused("auditor-only", "Only an auditor may do this.")
+    return principal
+
+
+def require_supervisor(request: Request, identities: Identities) -> Authority:
+    """Return the supervisor who asks. Raises `Refused` (`not-authenticated`, `supervisor-only`)."""
+    principal = require_principal(request, identities)
+    if not isinstance(principal, Authority):
+        raise Refused("supervisor-only", "Only the supervisory authority may do this.")
     return principal
 
 

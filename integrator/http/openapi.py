@@ -9,7 +9,7 @@ import json
 import sys
 from typing import Any, cast
 
-from integrator.http import audit, disclosures
+from integrator.http import audit, disclosures, histories
 from integrator.http.app import Ports, create_api, document
 
 
@@ -27,6 +27,7 @@ def integrator_document() -> dict[str, Any]:
         v1=[
             disclosures.router(nothing, nothing, cursor_key=b""),
             audit.router(nothing, nothing, cursor_key=b""),
+            histories.router(nothing, nothing, nothing),
         ],
     )
     return document(create_api(ports))

@@ -60,6 +60,21 @@ class LedgerHead:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerCare:
+    """How the ledger is kept. `witnessed`: what is published was cosigned by a quorum; else it is published at once.
+
+    `sealed` is the newest sealed day (ISO 8601, empty before the first), `waiting` how many days are over and not
+    sealed, `problem` the code of what they wait for. `set_aside` counts records that could not become entries.
+    """
+
+    witnessed: bool
+    sealed: str
+    waiting: int
+    problem: str
+    set_aside: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamLag:
     """How many records of one stream no lane has decided about yet."""
 
@@ -72,6 +87,10 @@ class Watch(Protocol):
 
     async def heads(self) -> Sequence[LedgerHead]:
         """Return the newest checkpoint of each log."""
+        ...
+
+    async def care(self) -> LedgerCare:
+        """Return how the ledger is kept."""
         ...
 
     async def lag(self) -> Sequence[StreamLag]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from integrator.domain.documents import Document
 from integrator.http.identity import Identities, Operator, require_operator
-from integrator.http.ports import Directories, Watch
+from integrator.http.ports import Directories, LedgerCare, Watch
 from integrator.http.problems import responses
 
 
@@ -32,6 +32,18 @@ class LogStatus(Document):
     root: Annotated[str, Field(description="base64, as in the checkpoint")]
 
 
+class CareStatus(Document):
+    """How the ledger is kept."""
+
+    witnessed: Annotated[
+        bool, Field(description="whether witnesses cosign what is published; else it is published at once")
+    ]
+    sealed: Annotated[str, Field(description="the newest sealed day, ISO 8601; empty before the first")]
+    waiting: Annotated[int, Field(ge=0, description="days that are over and not sealed")]
+    problem: Annotated[str, Field(description="code of what they wait for; empty when nothing is wrong")]
+    set_aside: Annotated[int, Field(ge=0, description="records that could not become entries")]
+
+
 class LagStatus(Document):
     """What waits in one stream."""
 
@@ -46,6 +58,7 @@ class Status(Document):
     installation: str
     directory: DirectoryStatus
     ledger: list[LogStatus]
+    care: CareStatus
     lag: list[LagStatus]
 
 
@@ -79,7 +92,18 @@ def router(
                 authorisations=active,
             ),
             ledger=[LogStatus(origin=head.origin, size=head.size, root=head.root) for head in await watch.heads()],
+            care=_care(await watch.care()),
             lag=[LagStatus(stream=each.stream, records=each.records) for each in await watch.lag()],
         )
 
     return routes
+
+
+def _care(care: LedgerCare) -> CareStatus:
+    return CareStatus(
+        witnessed=care.witnessed,
+        sealed=care.sealed,
+        waiting=care.waiting,
+        problem=care.problem,
+        set_aside=care.set_aside,
+    )

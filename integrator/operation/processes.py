@@ -30,7 +30,7 @@ from integrator.directory.view import Directory
 from integrator.directory.writer import DirectoryWriter
 from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
 from integrator.domain.identities import Identities
-from integrator.http import audit, disclosures, ledger
+from integrator.http import audit, disclosures, histories, ledger
 from integrator.http.app import Ports, create_app
 from integrator.http.identity import Citizens, DevelopmentCitizens, NoCitizens, Tokens
 from integrator.http.server import serve
@@ -55,13 +55,14 @@ from integrator.recording.failures import translated
 from integrator.recording.indexing import Indexing
 from integrator.recording.keeper import Terms
 from integrator.recording.label_service import LabelKeys
-from integrator.recording.label_wire import LEDGER, LabelClient
+from integrator.recording.label_wire import LEDGER, PEOPLE, LabelClient
 from integrator.recording.label_wire import serve as serve_labels
 from integrator.recording.logs import LedgerFiles, Naming, wall_clock
 from integrator.recording.openings import Openings
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.quotas import Quotas
 from integrator.recording.readers import Readers
+from integrator.recording.sealed import Histories
 from integrator.recording.searching import Searches
 from integrator.routing.reference import PythonEngine
 from integrator_audit.generationkeys import FileGenerationKeys
@@ -252,6 +253,9 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
                 v1=[
                     disclosures.router(openings, _citizens(installation), cursor_key=cursor_key),
                     audit.router(auditing, tokens_of(installation), cursor_key=cursor_key),
+                    histories.router(
+                        _histories(installation, readers), _citizens(installation), tokens_of(installation)
+                    ),
                 ],
                 root=ledger.routes(readers, witnessed=bool(installation.settings.ledger_policy)),
             )
@@ -264,6 +268,17 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
                 await serving
                 writing.cancel()
                 indexing.cancel()
+
+
+def _histories(installation: Installation, readers: Readers) -> Histories:
+    store = installation.secrets
+    return Histories(
+        LedgerFiles(installation.ledger),
+        readers,
+        LabelClient(installation.labels, PEOPLE),
+        key=store.create("pseudonym-ledger", key),
+        account_secret=AccountSecrets(store).secret,
+    )
 
 
 def _citizens(installation: Installation) -> Citizens:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from integrator.directory.view import Directory
 from integrator.domain.identifiers import split_stream
 from integrator.domain.topics import source_topic
-from integrator.http.ports import LedgerHead, StreamLag
+from integrator.http.ports import LedgerCare, LedgerHead, StreamLag
 from integrator.kafka.access import OPERATOR
 from integrator.kafka.accounts import read_accounts, read_ends
 from integrator.operation.settings import Installation
+from integrator.recording.logs import LedgerFiles
 from integrator.recording.readers import Readers
 
 
@@ -33,6 +37,25 @@ class InstallationWatch:
             LedgerHead(reader.origin, reader.size, base64.b64encode(reader.root).decode())
             for reader in self._readers.every()
         ]
+
+    async def care(self) -> LedgerCare:
+        """Return how the ledger is kept, as its process says it."""
+        return await asyncio.to_thread(self._care)
+
+    def _care(self) -> LedgerCare:
+        told: dict[str, Any] = {}
+        # Absent while the ledger's process has said nothing yet.
+        with contextlib.suppress(OSError, ValueError):
+            told = json.loads(LedgerFiles(self._installation.ledger).state.read_bytes())
+        days: dict[str, Any] = told.get("days", {})
+        aside = sum(len(reader.set_asides()) for reader in self._readers.every())
+        return LedgerCare(
+            bool(self._installation.settings.ledger_policy),
+            str(days.get("newest", "")),
+            int(days.get("waiting", 0)),
+            str(days.get("problem", "")),
+            aside,
+        )
 
     async def lag(self) -> Sequence[StreamLag]:
         """Return how many records of each stream no lane has decided about yet."""

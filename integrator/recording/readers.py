@@ -69,6 +69,11 @@ class Readers:
         with self._lock, translated():
             return self._keys().labels([pseudonym], period).get(pseudonym)
 
+    def vault(self) -> Vault:
+        """Return the people's keys, for reading."""
+        with self._lock, translated():
+            return self._keys()
+
     def latest(self, series: str) -> LedgerReader:
         """Return the reader of the newest log of `series` (`s0`, `institution`). Raises `Unavailable` (`no-log`)."""
         names = [name for name in _whole(self._files) if name.rpartition("-")[0] == series]

@@ -42,6 +42,10 @@ class Api:
         """Return the JSON at `path`. Raises what the interface says, or `Unavailable` (`api-unreachable`)."""
         return await self._ask("GET", path)
 
+    async def read(self, path: str) -> bytes:
+        """Return what is at `path` as it came. Raises as `get` does."""
+        return (await self._send("GET", path)).content
+
     async def post(self, path: str, body: object) -> Any:
         """Send JSON to `path` and return the answer. Raises as `get` does."""
         return await self._ask("POST", path, json.dumps(body).encode())
@@ -54,6 +58,9 @@ class Api:
         return known
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        return _members(await self._send(method, path, body))
+
+    async def _send(self, method: str, path: str, body: bytes | None = None) -> httpx2.Response:
         headers = {"Content-Type": "application/json"} if body is not None else None
         try:
             answer = await self._client.request(method, path, content=body, headers=headers)
@@ -62,7 +69,7 @@ class Api:
                 "api-unreachable", f"The integrator at {self.url} does not answer: is it running, is the address right?"
             ) from error
         if answer.is_success:
-            return _members(answer)
+            return answer
         raise error_of(answer)
 
 

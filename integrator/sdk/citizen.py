@@ -6,8 +6,8 @@
   refused in the same way.
 - Titles and descriptions come from the integrator and are proved by nobody: they are kept apart.
 
-LIMIT: that no disclosure is missing is not proved here; it needs the daily index by person. Until then a reader can
-see that entries came, not that all came. The key should come from another place than the integrator that is checked.
+LIMIT: this list shows that entries came, not that all came; `history` is what proves that, for days that are over. The
+key should come from another place than the integrator that is checked.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from integrator_audit import errors as audit
 
 PAGE: Final = 50
 _ROUTE: Final = "/v1/me/disclosures"
+_HISTORY: Final = "/v1/me/history"
 _MEDIATED: Final = "dienstenintegrator/mediated-accountability/v1"
 _READING: Final = "dienstenintegrator/reading/v1"
 _PARTS: Final = {
@@ -131,9 +132,21 @@ class Citizen:
             seen.add(following)
             cursor = following
 
+    async def history(self, *, first: date | None = None, last: date | None = None) -> bytes:
+        """Return the person's history document for the sealed days from `first` to `last`, to be judged.
+
+        Raises as `disclosures` does; `sdk.completeness.judge_history` says whether it holds.
+        """
+        asked = {name: day.isoformat() for name, day in (("first", first), ("last", last)) if day is not None}
+        # The bytes as they came: whoever judges them also judges that they have one form.
+        return (await self._ask(_HISTORY, asked))[0]
+
     async def _get(self, query: Mapping[str, str]) -> dict[str, Any]:
+        return (await self._ask(_ROUTE, query))[1]
+
+    async def _ask(self, route: str, query: Mapping[str, str]) -> tuple[bytes, dict[str, Any]]:
         try:
-            response = await self._client.get(_ROUTE, params=dict(query))
+            response = await self._client.get(route, params=dict(query))
             answer: object = response.json()
         except httpx2.HTTPError as error:
             raise Unavailable("api-unreachable", "The integrator does not answer: is it running?") from error
@@ -143,7 +156,7 @@ class Citizen:
             raise Unavailable("api-answer", "What answered at this address is no integrator.")
         members = cast("dict[str, Any]", answer)
         if response.is_success:
-            return members
+            return response.content, members
         code, detail = str(members.get("code", "api-answer")), str(members.get("detail", "The integrator refuses."))
         if response.is_client_error:
             raise Refused(code, detail)

@@ -92,6 +92,8 @@ class Delivered:
     """Pairwise pseudonym: the same person is another one for everybody else, and for every other purpose."""
     received: datetime
     position: Position
+    digest: str
+    """SHA-256 of the value as it was received, in hexadecimal: what the ledger's entry says of it, too."""
     missing: int = 0
     """How many events are missing before this one in its partition and lane."""
     acknowledge: Callable[[Position], None] = field(default=lambda _: None, compare=False)
@@ -158,6 +160,16 @@ class Delivered:
     ) -> None:
         if kind is None:
             self.acknowledge(self.position)
+
+    def as_received(self) -> dict[str, Any]:
+        """Return what a book for `integrator reconcile` says of the event: one line, nothing about a person."""
+        return {
+            "topic": self.position.topic,
+            "partition": self.position.partition,
+            "lane": self.lane,
+            "sequence": self.sequence,
+            "valueSha256": self.digest,
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return the event as `integrator subscribe --json` prints it, one document for each line."""

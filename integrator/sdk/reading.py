@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -154,6 +155,7 @@ class Reading:
             person=bytes(record.key or b"").decode("ascii", "replace"),
             received=datetime.now(UTC),
             position=position,
+            digest=hashlib.sha256(record.value).hexdigest(),
             missing=missing,
             acknowledge=books.acknowledgements.done,
         )

@@ -23,7 +23,7 @@ from integrator.domain.identifiers import Position, Pseudonym
 from integrator.domain.purpose import Source
 from integrator.http.app import Ports, create_app
 from integrator.http.identity import AgencyFor, Operator, Principal
-from integrator.http.ports import LedgerHead, StreamLag
+from integrator.http.ports import LedgerCare, LedgerHead, StreamLag
 from integrator.kafka.refusals import Refusal
 
 TEXTS = {"nl": "x", "fr": "x", "en": "x"}
@@ -123,6 +123,9 @@ class World:
 
     async def heads(self) -> list[LedgerHead]:
         return [LedgerHead("demo.integrator.example/ledger/demo/s0-2026h2", 3, "cm9vdA==")]
+
+    async def care(self) -> LedgerCare:
+        return LedgerCare(witnessed=False, sealed="2026-11-23", waiting=1, problem="label-service", set_aside=2)
 
     async def lag(self) -> list[StreamLag]:
         return [StreamLag("demo/grant", 2)]

@@ -44,4 +44,4 @@ def test_members_are_in_camel_case(name: str) -> None:
 
 def test_no_path_has_a_place_for_a_person() -> None:
     places = {place for path in DOCUMENT["paths"] for place in re.findall(r"{(\w+)}", path)}
-    assert places <= {"source", "name"}
+    assert places <= {"source", "name", "agency"}

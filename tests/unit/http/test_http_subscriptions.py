@@ -112,3 +112,10 @@ def test_the_status_is_the_operators() -> None:
     }
     assert status["lag"] == [{"stream": "demo/grant", "records": 2}]
     assert status["ledger"][0]["size"] == 3
+    assert status["care"] == {
+        "witnessed": False,
+        "sealed": "2026-11-23",
+        "waiting": 1,
+        "problem": "label-service",
+        "setAside": 2,
+    }

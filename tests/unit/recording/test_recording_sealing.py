@@ -321,7 +321,7 @@ async def test_days_that_are_not_sealed_have_no_document(tmp_path: Path) -> None
 
 def entries(root: Path) -> int:
     found = 0
-    for log in root.glob("s*-2026h2.vkey"):
+    for log in root.glob("s*-*.vkey"):
         reader = LedgerReader.open(log.with_suffix(".sqlite"))
         found += reader.size
         reader.close()

@@ -149,7 +149,7 @@ def delivered(acknowledged: list[Position]) -> Delivered:
     envelope = Envelope.read(HEADERS)
     return Delivered(
         stream="demo/grant", value={"bsn": "000000000001"}, envelope=envelope, person="p",
-        received=envelope.time + timedelta(milliseconds=250), position=Position("t", 0, 7),
+        received=envelope.time + timedelta(milliseconds=250), position=Position("t", 0, 7), digest="ab" * 32,
         acknowledge=acknowledged.append,
     )  # fmt: skip
 
