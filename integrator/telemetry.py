@@ -34,6 +34,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "ledger-published": "A log's static files and checkpoint were written as far as its size.",
     "ledger-publishing-failed": "A log's static files could not be written; they are tried again.",
     "ledger-quorum-missing": "Too few witnesses cosigned a checkpoint in time; it is not published, and asked again.",
+    "ledger-released": "What orders withheld was entered openly: their last day is over.",
     "ledger-restarted": "A log is opened anew after an error whose outcome is unknown; it goes on from its positions.",
     "ledger-set-aside": "A record could not become entries; its position and reason are kept in the log's file.",
     "ledger-unlisted-many": "A day has more withheld entries than `ledger_unlisted`, so it stands out: raise it.",

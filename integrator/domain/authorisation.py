@@ -130,6 +130,8 @@ class Authorisation(Document):
     period: Period
     retention: Annotated[str, StringConstraints(pattern=r"^P(\d+[YMWD])+$")]
     dpia: Text
+    order: Text | None = None
+    """A supervisor's order to withhold what is delivered from the people whom it is about: the signed note."""
     inscribes: AutomaticInscription | None = None
 
 

@@ -44,6 +44,7 @@ from integrator.kafka.worker import make_worker
 from integrator.operation import logs
 from integrator.operation.brakes import LedgerBrakes
 from integrator.operation.exporting import export
+from integrator.operation.orders import Orders
 from integrator.operation.provisioned import ProvisionedWriter
 from integrator.operation.secrets import Secrets, key
 from integrator.operation.settings import Installation
@@ -65,6 +66,7 @@ from integrator.recording.readers import Readers
 from integrator.recording.sealed import Histories
 from integrator.recording.searching import Searches
 from integrator.routing.reference import PythonEngine
+from integrator_audit import Verifier
 from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.witnessing.policy import Policy
 
@@ -150,6 +152,14 @@ async def run_worker(installation: Installation, stop: asyncio.Event) -> None:
         directory.close()
 
 
+def supervisor_of(installation: Installation) -> Verifier | None:
+    """Return the key with which orders to withhold are signed; `None` where nobody's are followed."""
+    if not (vkey := installation.settings.ledger_supervisor):
+        return None
+    with translated():
+        return Verifier.from_text(vkey)
+
+
 class AccountSecrets:
     """The secrets under which agencies are listed: one each, which they have too. `RecipientSecrets` of the ledger."""
 
@@ -175,7 +185,7 @@ def ledger_terms(installation: Installation) -> Terms:
             ) from None
         with translated():
             policy = Policy.parse(data)
-    return Terms(settings.ledger_shards, settings.ledger_unlisted, policy)
+    return Terms(settings.ledger_shards, settings.ledger_unlisted, policy, supervisor_of(installation))
 
 
 async def run_labels(installation: Installation, stop: asyncio.Event) -> None:
@@ -244,7 +254,9 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
         app = create_app(
             Ports(
                 directories=directory,
-                writer=ProvisionedWriter(installation, writer, directory, tokens_of(installation)),
+                writer=ProvisionedWriter(
+                    installation, writer, directory, tokens_of(installation), Orders(supervisor_of(installation))
+                ),
                 identities=tokens_of(installation),
                 refusals=refusals,
                 watch=InstallationWatch(installation, directory, readers),

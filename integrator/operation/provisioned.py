@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from integrator.directory.documents import Rejected, Stated
 from integrator.directory.plan import Plan
@@ -12,6 +14,7 @@ from integrator.directory.writer import Applied, DirectoryWriter
 from integrator.domain.authorisation import Authorisation
 from integrator.domain.contract import Contract
 from integrator.http.identity import AgencyFor, Tokens
+from integrator.operation.orders import Orders
 from integrator.operation.provisioning import needs_of, prepare, provision
 from integrator.operation.settings import Installation
 
@@ -25,17 +28,25 @@ class ProvisionedWriter:
     """
 
     def __init__(
-        self, installation: Installation, writer: DirectoryWriter, directory: Directory, tokens: Tokens
+        self,
+        installation: Installation,
+        writer: DirectoryWriter,
+        directory: Directory,
+        tokens: Tokens,
+        orders: Orders,
     ) -> None:
         self._installation = installation
         self._writer = writer
         self._directory = directory
         self._tokens = tokens
+        self._orders = orders
         self._lock = asyncio.Lock()
 
     async def plan(self, documents: Sequence[Stated]) -> Plan:
         """Return what `apply` would do now, or every problem that keeps it from being done."""
-        return await self._writer.plan(documents)
+        found = await self._writer.plan(documents)
+        wrong = tuple(self._orders.problems(documents, today=datetime.now(UTC).date()))
+        return replace(found, problems=(*found.problems, *wrong), records=()) if wrong else found
 
     async def apply(self, documents: Sequence[Stated], *, based_on: int | None = None) -> Applied:
         """Make topics, users, rules and tokens, then the records; take away what they end.
@@ -46,7 +57,7 @@ class ProvisionedWriter:
         if not needing:
             return await self._writer.apply(documents, based_on=based_on)
         async with self._lock:
-            found = await self._writer.plan(documents)
+            found = await self.plan(documents)
             if found.problems:
                 raise Rejected(found.problems)
             with self._directory.read() as view:

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     """How many entries of each day are unlisted: padding, and among it what a supervisor's order withholds."""
     ledger_policy: str = ""
     """A file with the witnesses that have to cosign what is published (C2SP tlog-policy); empty publishes at once."""
+    ledger_supervisor: str = ""
+    """Verification key of the supervisor whose orders to withhold entries are followed; empty follows nobody's."""
     workers: int = Field(default=2, ge=1, le=64)
     bootstrap: str = ""
     """`host:port,…` of the cluster; empty means the development broker of this directory."""

@@ -64,6 +64,7 @@ TEXTS: Final = (
     "query/v1",
     "reading/v1",
     "reading-delivery/v1",
+    "padding/v1",
 )
 """Only ever added to at the end: the position of a log counts along it."""
 

@@ -38,7 +38,8 @@ from integrator.recording.readings import QUERY, SubjectRecorder
 from integrator.recording.sequencer import Beside, Directories, DisclosureSource, Progress, Recorder, Sequencer, Share
 from integrator.recording.series import Positions, Standing, standing
 from integrator.recording.threads import in_thread
-from integrator_audit import Entry, LedgerReader, LedgerWriter, Signer, Vault, read_part
+from integrator.recording.withholding import Releases, Withholding
+from integrator_audit import Entry, LedgerReader, LedgerWriter, Signer, Vault, Verifier, read_part
 from integrator_audit.completeness.unlisted import share_of
 from integrator_audit.stores import open_reading
 from integrator_audit.witnessing.policy import Policy
@@ -56,12 +57,14 @@ class Terms:
     """How the ledger is kept: settings of the installation.
 
     `shards` is how many subject shards the lanes are divided over, `unlisted` how many unlisted entries each day has,
-    `policy` which witnesses have to cosign what is published (`None`: nobody).
+    `policy` which witnesses have to cosign what is published (`None`: nobody), `supervisor` whose orders to withhold
+    are followed (`None`: nobody's).
     """
 
     shards: int = 1
     unlisted: int = 0
     policy: Policy | None = None
+    supervisor: Verifier | None = None
 
 
 PLAIN: Final = Terms()
@@ -149,7 +152,7 @@ class Keeper:
             with translated():
                 reader = await in_thread(LedgerReader.open, self._setting.files.database(place.log))
             stack.callback(reader.close)
-            sequencer = await in_thread(self._sequencer, place, ledger, reader)
+            sequencer = await in_thread(self._sequencer, place, ledger, reader, vault)
             await self._fill_and_publish(sequencer, shown, stop)
 
     def _publication(self, log: str, ledger: LedgerWriter) -> Publication:
@@ -199,9 +202,10 @@ class Keeper:
                 _LOG.warning("ledger-publishing-failed", log=self.log, code=error.code)
             self.published = shown.size
 
-    def _sequencer(self, place: Standing, ledger: LedgerWriter, reader: LedgerReader) -> Sequencer:
+    def _sequencer(self, place: Standing, ledger: LedgerWriter, reader: LedgerReader, vault: Vault) -> Sequencer:
         setting = self._setting
-        recorder, beside = self._told(ledger, reader)
+        recorder, beside = self._told(ledger, reader, vault)
+        withholding = None if self._name == INSTITUTION else Withholding(setting.terms.supervisor)
         return Sequencer(
             place.log,
             setting.source(self._topics, self._share),
@@ -209,21 +213,23 @@ class Keeper:
             recorder,
             setting.directories,
             beside,
+            withholding,
             place.until,
             setting.clock,
             self.progress,
         )
 
-    def _told(self, ledger: LedgerWriter, reader: LedgerReader) -> tuple[Recorder, Beside | None]:
+    def _told(self, ledger: LedgerWriter, reader: LedgerReader, vault: Vault) -> tuple[Recorder, Beside]:
         """Return what says the records of this log, and what it says without any."""
         setting, now = self._setting, self._setting.clock()
         with translated():
+            recorded = ledger.positions()
             if self._name != INSTITUTION:
                 constant = share_of(setting.terms.unlisted, self._share.number, self._share.of)
                 with contextlib.closing(open_reading(setting.files.database(self.log))) as reading:
                     padding = Padding(constant, reading, log=self.log, now=now)
-                return SubjectRecorder(DisclosureRecorder(), reader), padding if constant else None
-            recorded = ledger.positions()
+                releases = Releases(setting.files, self._name, vault, recorded=recorded)
+                return SubjectRecorder(DisclosureRecorder(), reader), Together(releases, padding)
             if texts := institution.schema_texts(recorded.get(institution.PARTS, 0)):
                 ledger.append(texts, positions={institution.PARTS: len(institution.TEXTS)}, now_ms=now)
             half = half_year_of(self.log)

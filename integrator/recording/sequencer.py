@@ -152,6 +152,14 @@ class Beside(Protocol):
         ...
 
 
+class Withholding(Protocol):
+    """Says which entries of a record are withheld; `recording.withholding` has it."""
+
+    def apply(self, entries: list[Entry], knowledge: Knowledge, now: int) -> list[Entry]:
+        """Return the entries as a commit at `now` enters them. Raises `Invalid` when that cannot be said."""
+        ...
+
+
 class Statement(NamedTuple):
     """What a record will say: from which directory position on, and how its entries are made of that knowledge."""
 
@@ -204,6 +212,8 @@ class Sequencer:
     directories: Directories
     beside: Beside | None = None
     """What goes into the log without a record."""
+    withholding: Withholding | None = None
+    """What turns the entries of a record into those that are withheld under an order."""
     until: int | None = None
     """When the log's half-year is over, in milliseconds since 1970; `None`: never."""
     clock: Clock = wall_clock
@@ -252,9 +262,14 @@ class Sequencer:
             entries: list[Entry] = []
             with self.directories.read() as view:
                 knowledge = view.knowledge
+            # What is entered may depend on the day of the commit, so that is decided first.
+            now = self.clock()
+            if self._is_over(now):
+                return False
             for record, statement in statements:
                 try:
-                    entries += statement.make(knowledge)
+                    made = statement.make(knowledge)
+                    entries += made if self.withholding is None else self.withholding.apply(made, knowledge, now)
                 except Invalid as error:
                     set_aside.append(_aside(record, error))
                 except audit.AuditError as error:
@@ -263,9 +278,6 @@ class Sequencer:
                         raise meant from error
                     set_aside.append(_aside(record, meant))
             span.set_attributes({"log": self.log, "records": len(fresh), "entries": len(entries)})
-            now = self.clock()
-            if self._is_over(now):
-                return False
             await self._commit(entries, following, set_aside, now)
         for aside in set_aside:
             _SET_ASIDE.add(1, {"log": self.log, "reason": aside.reason})
@@ -282,7 +294,9 @@ class Sequencer:
     async def _alone(self) -> None:
         """Commit what is due without a record, if anything is."""
         now = self.clock()
-        if self.beside is not None and not self._is_over(now) and self.beside.due(now, ()).entries:
+        if self.beside is None or self._is_over(now):
+            return
+        if (await in_thread(self.beside.due, now, ())).entries:
             await self._commit([], {}, [], now)
 
     async def _commit(
@@ -292,7 +306,8 @@ class Sequencer:
         set_aside: Sequence[SetAside],
         now: int,
     ) -> None:
-        more = NOTHING if self.beside is None else self.beside.due(now, entries)
+        # In a thread, because what is due may have to be looked for in the logs.
+        more = NOTHING if self.beside is None else await in_thread(self.beside.due, now, entries)
         entries = [*entries, *more.entries]
         # A crash before the commit leaves the log as it was, one after it has the positions beside the entries: both
         # times reading goes on where the ledger says.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from integrator.directory.documents import Stated
+from integrator.directory.documents import Rejected, Stated
 from integrator.directory.manifests import load
 from integrator.directory.memory import MemoryDirectory
 from integrator.directory.plan import Plan
@@ -20,9 +21,12 @@ from integrator.http.identity import Tokens
 from integrator.kafka.access import Access, AccessPlan
 from integrator.kafka.topics import TopicPlan, TopicState
 from integrator.operation import provisioning
+from integrator.operation.orders import Orders
 from integrator.operation.provisioned import ProvisionedWriter
 from integrator.operation.provisioning import needs, needs_of
 from integrator.operation.settings import Installation, read_settings
+from integrator_audit import Signer
+from integrator_audit.completeness.unlisted import Order
 
 REPOSITORY = Path(__file__).parents[3]
 SVB = "agency-svb--dubbele-kinderbijslag"
@@ -72,6 +76,9 @@ class Writer:
         return Applied(Position(1), ())
 
 
+SUPERVISOR = Signer("supervisor.example/orders", b"o" * 32)
+
+
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     made = Broker()
@@ -99,9 +106,9 @@ def ended(state: str) -> list[Stated]:
 def writer_over(broker: Broker, data: Path) -> tuple[ProvisionedWriter, Writer]:
     installation = Installation.create(data, read_settings({"bootstrap": "127.0.0.1:9"}, ""))
     writer = Writer(broker)
-    made = ProvisionedWriter(
-        installation, cast("Any", writer), cast("Any", MemoryDirectory()), Tokens(data / "secrets" / "tokens.sha256")
-    )
+    tokens = Tokens(data / "secrets" / "tokens.sha256")
+    orders = Orders(SUPERVISOR.verifier)
+    made = ProvisionedWriter(installation, cast("Any", writer), cast("Any", MemoryDirectory()), tokens, orders)
     return made, writer
 
 
@@ -124,6 +131,51 @@ async def test_records_that_are_refused_take_nothing_away(broker: Broker, tmp_pa
     with pytest.raises(Refused):
         await provisioned.apply(ended("revoked"))
     assert broker.rules[SVB] == rules
+
+
+def ordered(note: str, **change: Any) -> list[Stated]:
+    """The authorisation of the care indications, with an order to withhold."""
+    (stated,) = [one for one in demo() if getattr(one.document, "id", "") == "s4-svb-zorgindicatie"]
+    assert isinstance(stated.document, Authorisation)
+    return [Stated(stated.document.model_copy(update={"order": note, "version": 2} | change))]
+
+
+def order(*, agency: str = "svb", signer: Signer = SUPERVISOR, first: int = -10, last: int = 10) -> str:
+    today = datetime.now(UTC).date()
+    days = (today + timedelta(days=first), today + timedelta(days=last))
+    return Order("case-7", agency, *days).sign(signer).decode()
+
+
+@pytest.mark.parametrize(
+    ("note", "code"),
+    [
+        (order(), None),
+        (order(agency="duo"), "order-other"),
+        (order(signer=Signer("supervisor.example/orders", b"x" * 32)), "order-signature"),
+        (order(first=-20, last=-1), "order-over"),
+        ("a text that nobody signed", "order-malformed"),
+    ],
+)
+async def test_an_order_to_withhold_is_checked_before_anything_is_applied(
+    broker: Broker, tmp_path: Path, note: str, code: str | None
+) -> None:
+    provisioned, _ = writer_over(broker, tmp_path)
+    found = await provisioned.plan(ordered(note))
+    assert [(one.code, one.path) for one in found.problems] == ([] if code is None else [(code, "order")])
+    if code is not None:
+        with pytest.raises(Rejected):
+            await provisioned.apply(ordered(note))
+        assert broker.story == []
+
+
+async def test_an_authorisation_whose_order_is_over_can_still_be_revoked(broker: Broker, tmp_path: Path) -> None:
+    provisioned, _ = writer_over(broker, tmp_path)
+    assert not (await provisioned.plan(ordered(order(first=-20, last=-1), state="revoked"))).problems
+
+
+def test_where_there_is_no_supervisor_nobody_can_order_anything() -> None:
+    (wrong,) = Orders(None).problems(ordered(order()), today=datetime.now(UTC).date())
+    assert wrong.code == "order-nobody"
 
 
 def test_a_suspended_authorisation_keeps_its_topic_and_gives_no_rules() -> None:

@@ -16,6 +16,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from integrator.domain.directory import Knowledge
 from integrator.domain.errors import Invalid, Unavailable
 from integrator.domain.identifiers import SubjectRef
 from integrator.http import ledger as ledger_files
@@ -113,6 +114,7 @@ async def ledger(
     now: int = world.AT_MS,
     sources: Sources | None = None,
     keys: Keys = KEYS,
+    known: Knowledge | None = None,
     **terms: Any,
 ) -> AsyncGenerator[Place]:
     sources, clock, labels = sources or Sources(disclosures(count)), Moving(now), Service()
@@ -121,7 +123,7 @@ async def ledger(
         LedgerFiles(root),
         naming=NAMING,
         keys=keys,
-        directories=world.StillDirectory(world.knowledge(), at=100),
+        directories=world.StillDirectory(known or world.knowledge(), at=100),
         source=sources,
         labels=(labels, Accounts()),
         terms=Terms(**terms),
