@@ -34,7 +34,7 @@ from integrator_audit.cli.epochs import (
     verdict,
     vouchers,
 )
-from integrator_audit.cli.files import read_file
+from integrator_audit.cli.files import printable, read_file
 from integrator_audit.cli.trust import KeysOption, PolicyOption, RootOption, StateOption, VkeyOption
 from integrator_audit.completeness import days
 from integrator_audit.completeness.account import (
@@ -49,6 +49,7 @@ from integrator_audit.completeness.dossier import open_lines
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.encoding import from_base64
 from integrator_audit.errors import Invalid
+from integrator_audit.findings import Finding
 
 SECRET_SIZE = 32
 
@@ -97,7 +98,7 @@ def _secret(path: Path) -> bytes:
 
 
 def _tell_account(result: Account, epochs: EpochLog, *, as_json: bool) -> None:
-    doubts, findings = epochs.doubts, result.findings
+    doubts, findings = [*epochs.doubts, *_own_doubts(result)], result.findings
     if as_json:
         listed = [
             {"epoch": epoch, "date": str(days.date_of(epoch)), "entries": m} for epoch, m in result.listed.items()
@@ -108,6 +109,7 @@ def _tell_account(result: Account, epochs: EpochLog, *, as_json: bool) -> None:
             "received": result.received,
             "outside": result.outside,
             "erased": result.erased,
+            "uncompared": result.uncompared,
             "previousSize": epochs.previous,
         }
         failed: dict[str, object] = {"result": "failed", "doubts": doubts_json(doubts)}
@@ -117,13 +119,22 @@ def _tell_account(result: Account, epochs: EpochLog, *, as_json: bool) -> None:
     else:
         print_findings(findings, result.left_out, print_line=print)
         total = sum(result.listed.values())
-        print(
-            f"{result.recipient}: {total} entries on {len(result.listed)} days, {result.received} deliveries received."
-        )
+        counts = f"{total} entries on {len(result.listed)} days, {result.received} deliveries received."
+        print(printable(f"{result.recipient}: {counts}"))
         if result.outside:
             print(f"{result.outside} deliveries were before or after these days, and were not compared.")
         if result.erased:
             print(f"{result.erased} entries were erased: which deliveries they were about can no longer be compared.")
         print("FAILED: the ledger and what was received differ." if findings else "Nothing differs.")
-        print_doubts(epochs)
+        print_doubts(epochs, doubts)
     raise typer.Exit(FAILED if findings else UNKNOWN if doubts else HOLDS)
+
+
+def _own_doubts(result: Account) -> list[Finding]:
+    if not result.uncompared:
+        return []
+    message = (
+        f"{result.uncompared} deliveries are not in the ledger, and {result.erased} erased entries may have been about "
+        "them, or stand for something that was never logged: compare with the orders to erase"
+    )
+    return [Finding("erased-uncompared", "account", message)]

@@ -127,9 +127,9 @@ def doubts_json(doubts: Sequence[Finding]) -> list[dict[str, str]]:
     return [{"code": doubt.code, "message": doubt.message} for doubt in doubts]
 
 
-def print_doubts(epochs: EpochLog) -> None:
+def print_doubts(epochs: EpochLog, doubts: Sequence[Finding]) -> None:
     """Print for people what could not be told."""
     if epochs.previous is None:
         print("This is the first look: had the epoch log been rolled back or forked before, it could not be seen here.")
-    for doubt in epochs.doubts:
+    for doubt in doubts:
         print(f"could not tell: {doubt.message} ({doubt.code})")

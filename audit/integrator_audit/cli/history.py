@@ -101,14 +101,18 @@ def _tell_history(result: History, epochs: EpochLog, *, as_json: bool) -> None:
     if as_json:
         found = [_day_json(day) for day in result.days]
         document: dict[str, object] = {"origin": result.origin, "days": found, "unlisted": result.unlisted}
+        document["keyVersions"] = list(result.versions)
         print(json.dumps(verdict(doubts) | document | {"previousSize": epochs.previous}))
     else:
         for day in result.days:
             for line in _day_lines(day):
                 print(line)
         print(f"{len(result.entries)} entries on {_span(result.days)}; each of these days has its proof.")
+        if len(result.versions) > 1:
+            versions = ", ".join(map(str, result.versions))
+            print(f"They name you under several versions of the ledger's key ({versions}): see that all are about you.")
         print(f"This is complete, except for at most {result.unlisted} entries a day over all people.")
-        print_doubts(epochs)
+        print_doubts(epochs, doubts)
     raise typer.Exit(UNKNOWN if doubts else HOLDS)
 
 

@@ -25,6 +25,7 @@ from integrator_audit.completeness.evidence import (
     Evidence,
     Question,
     VerifiedEntry,
+    check_asked,
     check_days,
     check_entries,
     read_evidence,
@@ -79,7 +80,8 @@ class AskedAccount:
 class Account:
     """What the comparison gave. `listed` are the entries of each day (its number), `received` the deliveries compared.
 
-    `erased` entries can no longer be compared; `outside` deliveries were not of these days.
+    `erased` entries can no longer be compared; so `uncompared` deliveries may be what they were about, or were never
+    logged. `outside` deliveries were not of these days.
     """
 
     recipient: str
@@ -87,6 +89,7 @@ class Account:
     received: int
     outside: int
     erased: int
+    uncompared: int
     findings: tuple[Finding, ...]
     left_out: int
 
@@ -117,8 +120,9 @@ def verify_account(
     """Check an account and compare it with what was received.
 
     Raises `Tampered` with the name of the lie when the document does not hold: `account-other-log`, what `check_days`
-    and `check_entries` raise, `recipient-other` (an entry of somebody else in the list), `part-members`. Findings:
-    `not-logged`, `invented`, `value-changed`, `received-twice`, `listed-twice`, `gap`, `persons-differ`.
+    and `check_entries` raise, `recipient-other` (an entry of somebody else in the list), `part-members`; `Invalid`
+    (`no-days`). Findings: `not-logged`, `invented`, `value-changed`, `received-twice`, `listed-twice`, `gap`,
+    `persons-differ`.
     """
     evidence = document.evidence
     if evidence.origin != epochs.origin:
@@ -126,6 +130,7 @@ def verify_account(
         raise Tampered("account-other-log", message)
     first = epochs.first if asked.first is None else max(asked.first, epochs.first)
     last = epochs.newest if asked.last is None else asked.last
+    check_asked(first, last, newest=epochs.newest)
     question = Question(lambda _period: asked.secret, RECIPIENTS, first, last, days.date_of(asked.today))
     answers = check_days(evidence, epochs.leaves, question)
     entries = check_entries(evidence, answers, letters="AD", today=question.today, keys=asked.keys)
@@ -143,7 +148,7 @@ def verify_account(
     listed = {answer.last: len(answer.places) for answer in answers}
     found = comparison.findings
     counts = comparison.received, comparison.outside
-    return Account(document.recipient, listed, *counts, erased, found.items, found.left_out)
+    return Account(document.recipient, listed, *counts, erased, comparison.uncompared, found.items, found.left_out)
 
 
 class _Comparison:
@@ -153,6 +158,7 @@ class _Comparison:
         self.findings = Findings()
         self.received = 0
         self.outside = 0
+        self.uncompared = 0
         self._start = start
         self._stop = stop
         self._listed: dict[DeliverySequence, dict[int, Delivery]] = defaultdict(dict)
@@ -172,7 +178,8 @@ class _Comparison:
                 self._find("listed-twice", delivery.sequence, delivery.number, message)
             self._entries[delivery.sequence, delivery.number] += 1
             at = _milliseconds(said.get("at"))
-            if self._start is not None and at is not None and at < self._start:
+            # Earlier than that no entry comes so late: an invented delivery could say any time.
+            if self._start is not None and at is not None and self._start - GRACE_MS <= at < self._start:
                 self._early.add((delivery.sequence, delivery.number))
 
     def add_received(self, received: Iterable[Received]) -> None:
@@ -198,7 +205,9 @@ class _Comparison:
                     self._same(listed[number], received[number])
             self._gaps(sequence, listed.keys() | received.keys())
         # LIMIT: of an erased entry nobody can say which delivery it was about.
-        if len(missing) > erased:
+        if len(missing) <= erased:
+            self.uncompared = len(missing)
+        else:
             for sequence, number in missing:
                 self._find("not-logged", sequence, number, "it was received, and the ledger has no entry about it")
 

@@ -158,6 +158,12 @@ class Question:
     today: date
 
 
+def check_asked(first: int, last: int, *, newest: int) -> None:
+    """Raise `Invalid` (`no-days`) when days are asked for that the epoch log does not have, or none at all."""
+    if not first <= last <= newest:
+        raise Invalid("no-days", "the days asked for end before they begin, or are not all in the epoch log")
+
+
 def check_days(evidence: Evidence, leaves: Sequence[EpochLeaf], question: Question) -> list[Answer]:
     """Check that there is an answer for each asked day, and each answer's proof.
 
@@ -167,7 +173,7 @@ def check_days(evidence: Evidence, leaves: Sequence[EpochLeaf], question: Questi
     answers: list[Answer] = []
     expected, last = min(question.first, evidence.first), max(question.last, evidence.last)
     if last >= len(leaves):
-        raise Tampered("day-unknown", f"the epoch log ends before day {last}, for which an answer is given or asked")
+        raise Tampered("day-unknown", f"the epoch log ends before day {last}, for which an answer is given")
     for proof in evidence.proofs:
         if proof.epoch > last:
             raise Tampered("day-unknown", f"the document answers for day {proof.epoch}, outside its own first and last")

@@ -24,6 +24,7 @@ from integrator_audit.completeness.evidence import (
     Evidence,
     Question,
     VerifiedEntry,
+    check_asked,
     check_days,
     check_entries,
     read_evidence,
@@ -92,11 +93,16 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A history that holds. `unlisted` is U: how many entries a day, over all people, it may not show at most."""
+    """A history that holds. `unlisted` is U: how many entries a day, over all people, it may not show at most.
+
+    `versions` are those of the ledger's key under which entries name the person: nothing ties the pseudonym of one to
+    that of another, so where there are several, only who reads the entries can tell that all are about them.
+    """
 
     origin: str
     days: tuple[Day, ...]
     unlisted: int
+    versions: tuple[int, ...] = ()
 
     @property
     def entries(self) -> list[VerifiedEntry]:
@@ -121,7 +127,7 @@ def verify_history(document: HistoryDocument, epochs: EpochLog, asked: Asked) ->
     """Check a history and return what it says.
 
     Raises `Tampered` with the name of the lie: `history-other-log`, `label-key…`, `label-signature`, `pseudonym-other`,
-    `receipt-not-listed`, and what `check_days` and `check_entries` raise. `Invalid`: `person-number`,
+    `receipt-not-listed`, and what `check_days` and `check_entries` raise. `Invalid`: `no-days`, `person-number`,
     `receipt-outside`, `receipt-date`.
     """
     evidence = document.evidence
@@ -137,13 +143,14 @@ def verify_history(document: HistoryDocument, epochs: EpochLog, asked: Asked) ->
 
     first = epochs.first if asked.first is None else max(asked.first, epochs.first)
     last = epochs.newest if asked.last is None else asked.last
+    check_asked(first, last, newest=epochs.newest)
     question = Question(secret, PERSONS, first, last, days.date_of(asked.today))
     answers = check_days(evidence, epochs.leaves, question)
     entries = check_entries(evidence, answers, letters="AS", today=question.today, keys=asked.keys)
-    _check_person(entries.values())
+    versions = _check_person(entries.values())
     _check_receipts(asked.receipts, entries.values(), first=first, last=last)
     found = tuple(_day(answer, entries) for answer in answers)
-    return History(evidence.origin, found, max((answer.leaf.unlisted for answer in answers), default=0))
+    return History(evidence.origin, found, max((answer.leaf.unlisted for answer in answers), default=0), versions)
 
 
 def _checked_secret(document: HistoryDocument, epochs: EpochLog, *, number: str, period: int) -> bytes:
@@ -162,8 +169,8 @@ def _checked_secret(document: HistoryDocument, epochs: EpochLog, *, number: str,
     return label_secret(key.y)
 
 
-def _check_person(entries: Iterable[VerifiedEntry]) -> None:
-    """Refuse two pseudonyms: one person has one under each version of the ledger's key."""
+def _check_person(entries: Iterable[VerifiedEntry]) -> tuple[int, ...]:
+    """Refuse two pseudonyms: one person has one under each version of the ledger's key. Return the versions."""
     found: dict[int, Pseudonym] = {}
     for entry in entries:
         if entry.erased is not None:
@@ -172,6 +179,7 @@ def _check_person(entries: Iterable[VerifiedEntry]) -> None:
         if found.setdefault(pseudonym.key_version, pseudonym) != pseudonym:
             message = f"entry {entry.place.number} of {entry.origin} is about another person than the entries before it"
             raise Tampered("pseudonym-other", message)
+    return tuple(sorted(found))
 
 
 def _check_receipts(

@@ -126,11 +126,18 @@ def test_an_erased_entry_can_no_longer_be_compared_and_hides_no_more_than_itself
     received = operator.received("svb")
     operator.kept(0)[0].erased = "order"
     account = check(operator, operator.account("svb"), received)
-    assert (account.erased, account.findings) == (1, ())
+    assert (account.erased, account.uncompared, account.findings) == (1, 1, ())
     more = received[0] | {"topic": "other", "sequence": 1}
     assert [code for code, _ in codes(check(operator, operator.account("svb"), [*received, more]))] == [
         "not-logged"
     ] * 2
+
+
+@pytest.mark.parametrize(("first", "last"), [(2, 1), (9, None), (9, 9)])
+def test_no_days_are_no_days_on_which_nothing_differs(days_of_two: Operator, first: int, last: int | None) -> None:
+    with pytest.raises(Invalid) as caught:
+        check(days_of_two, days_of_two.account("svb"), [], first=first, last=last)
+    assert caught.value.code == "no-days"
 
 
 def test_a_list_of_others_is_not_ones_own(days_of_two: Operator) -> None:

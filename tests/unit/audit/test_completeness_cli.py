@@ -170,6 +170,27 @@ def test_an_agency_is_told_that_nothing_differs_or_what_does(run: Callable[..., 
     assert run(*given).exit_code == 2
 
 
+def test_deliveries_that_erased_entries_may_have_been_about_are_not_passed_over(
+    run: Callable[..., Result], site: Path, operator: Operator
+) -> None:
+    (entry, *_) = operator.kept(0)
+    entry.erased = "order"
+    (site / "account.json").write_text(json.dumps(operator.account("svb")))
+    entry.erased = None
+    given = ("account", site / "account.json", "--received", site / "received.jsonl", "--secret-file", site / "secret")
+    result = run(*given)
+    assert (result.exit_code, "(erased-uncompared)" in result.stdout) == (2, True)
+    document = json.loads(run(*given, "--json").stdout)
+    assert (document["result"], document["code"], document["uncompared"]) == ("unknown", "erased-uncompared", 1)
+
+
+def test_days_that_end_before_they_begin_prove_nothing(run: Callable[..., Result], site: Path) -> None:
+    given = ("history", site / "history.json", "--number-file", site / "number")
+    result = run(*given, "--since", "2000-01-03", "--until", "2000-01-02")
+    assert (result.exit_code, "(no-days)" in result.stderr) == (2, True)
+    assert run(*given, "--since", "2001-01-01").exit_code == 2
+
+
 def cosign(site: Path, operator: Operator, *more: object) -> Result:
     given: list[object] = ["cosign", site / "dossier.jsonl.gz", "--epochs", site / "epochs"]
     given += ["--vkey", operator.epoch_signer.vkey, "--supervisor", SUPERVISOR.vkey, "--unlisted", 4]

@@ -12,6 +12,7 @@ from integrator_audit.completeness.labels import DAY, PERIOD, LabelKey
 from integrator_audit.completeness.trie import prove
 from integrator_audit.opening import verify_opening
 from integrator_audit.openingfile import opening_json, read_opening
+from integrator_audit.parts import part, read_part
 from tests.unit.audit.label_samples import label_signer
 from tests.unit.audit.lying.catching import (
     ANN,
@@ -98,6 +99,25 @@ def test_an_entry_under_another_person_is_found_by_that_person_and_by_the_sample
     mixed = lying(lambda plan: plan.persons.__setitem__(ANN, plan.persons[ANN][:1]), count=1)
     hidden = [kept.place for kept in mixed.kept(0) if kept.number == ANN][1]
     assert attributed(mixed, hidden, 0) == "attribution-other"
+
+
+def test_an_entry_under_another_person_and_another_version_of_the_key_is_seen_only_by_who_reads_it() -> None:
+    operator = Operator()
+    deliver_some(operator)
+    strangers = next(kept for kept in operator.kept(0) if kept.number == ANN)
+    members = read_part(strangers.parts["S"]) | {"keyVersion": 2}
+    strangers.parts = strangers.parts | {"S": part(str(members.pop("schema")), members)}
+
+    def moved(plan: Plan) -> None:
+        plan.persons[ANN].remove(strangers.place)
+        plan.persons[BOB] = sorted([*plan.persons[BOB], strangers.place])
+
+    operator.lie = moved
+    operator.end_day()
+    assert [by_person(operator), by_person(operator, BOB), by_cosigner(operator)] == [None, None, None]
+    assert history_of(operator, operator.history(ANN), ANN).versions == (1,)
+    assert history_of(operator, operator.history(BOB), BOB).versions == (1, 2)
+    assert attributed(operator, strangers.place, 0) == "attribution-other"
 
 
 def test_an_index_that_is_listed_twice_is_found_by_the_cosigner_and_not_by_those_listed() -> None:

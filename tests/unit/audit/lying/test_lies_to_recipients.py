@@ -15,6 +15,7 @@ from integrator_audit.parts import part, read_part
 from integrator_audit.receiptcheck import Received, check_receipt
 from tests.unit.audit.lying.catching import ANN, BOB, by_cosigner, by_person, by_recipient, deliver_some, ordinary
 from tests.unit.audit.lying.operator import Kept, Operator
+from tests.unit.audit.lying.verifiers import account_of
 
 
 def test_a_delivery_that_was_never_logged_is_found_by_the_recipient_and_not_by_the_citizen() -> None:
@@ -29,6 +30,35 @@ def test_a_delivery_that_was_never_logged_is_found_by_the_recipient_and_not_by_t
     operator.end_day()
     assert by_recipient(operator, received) == {"not-logged"}
     assert [by_person(operator), by_cosigner(operator)] == [None, None]
+
+
+def test_an_unlogged_delivery_for_which_an_erased_entry_stands_is_doubted_by_the_recipient() -> None:
+    operator = Operator()
+    deliver_some(operator)
+    received = operator.received("svb")
+    # Something that nobody received stands in the list and is said to be erased; what was received is not there.
+    dummy = operator.deliver(ANN, "svb", topic="nothing")
+    dummy.erased = "order"
+    operator.end_day()
+    received.append(received[0] | {"topic": "unlogged", "sequence": 1})
+    assert by_recipient(operator, received) == set()
+    account = account_of(operator, "svb", received)
+    assert (account.erased, account.uncompared) == (1, 1)
+    # It hides no more than itself.
+    received.append(received[0] | {"topic": "unlogged", "sequence": 2})
+    assert by_recipient(operator, received) == {"not-logged"}
+
+
+def test_an_invented_delivery_that_says_to_be_from_before_the_asked_days_is_found_by_the_recipient() -> None:
+    operator = ordinary(count=2)
+    received = operator.received("svb")
+    for minute, found in (("23:58", set[str]()), ("23:50", {"invented"})):
+        forged = ordinary(count=2)
+        restated(forged.deliver(ANN, "svb", topic="invented"), at=f"2000-01-02T{minute}:00.000Z")
+        forged.end_day()
+        given = {"document": forged.account("svb", first=2), "first": 2}
+        timed = [item | {"at": "2000-01-01T12:00:00.000Z"} for item in received]
+        assert by_recipient(forged, timed, **given) == found
 
 
 def test_an_invented_delivery_is_found_by_the_recipient_and_not_by_the_citizen() -> None:
