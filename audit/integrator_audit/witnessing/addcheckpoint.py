@@ -18,7 +18,7 @@ MAX_REQUEST = 10 * 1024
 """Bytes of a request that we send: what well-known witnesses take."""
 
 MAX_PROOF = 63
-# SPEC signed-note: "Remember that post-quantum signatures can be up to nearly 5kB in size."
+# A post-quantum signature has nearly 5 kB (signed-note reminds of that), and a note has sixteen signatures.
 MAX_TAKEN = MAX_NOTE + 64 * (MAX_PROOF + 1)
 """Bytes of a request that a witness here takes: any note that is read at all, and the longest proof before it."""
 
