@@ -35,6 +35,7 @@ from integrator_audit.completeness.sealing import SETTLING_MS, PeriodLogs, Seale
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.rawlog import RawLog
 from integrator_audit.sqlite import SqliteStore
+from integrator_audit.sqlitereading import pack_list
 from integrator_audit.store import BLOCK_BITS, Batch, Head, Identity, consumed_digest
 from integrator_audit.stores import open_reading
 
@@ -155,8 +156,13 @@ def _make_day(place: Path, entries: int, *, persons: int, recipients: int) -> No
             (known[index % persons if index < persons else drawn.randrange(persons)], index) for index in indices
         )
         connection.executemany("INSERT INTO by_subject VALUES (?, ?, ?)", ((block, *row) for row in subjects))
-        to = sorted((drawn.randrange(recipients), index) for index in indices)
-        connection.executemany("INSERT INTO by_recipient VALUES (?, ?, ?)", ((block, *row) for row in to))
+        lists: dict[int, list[int]] = {}
+        for index in indices:
+            lists.setdefault(drawn.randrange(recipients), []).append(index)
+        connection.executemany(
+            "INSERT INTO by_recipient VALUES (?, ?, ?, ?)",
+            ((block, number, to[0], pack_list(to)) for number, to in sorted(lists.items())),
+        )
     connection.execute("COMMIT")
     note = Checkpoint(signer.name, entries, bytes(32)).sign(signer)
     store.commit(Batch(0, Head(entries, bytes(32), note, consumed, start_of(_DAY) + 1), (), (), {}, ()))

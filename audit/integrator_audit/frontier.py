@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from integrator_audit.errors import Tampered
 from integrator_audit.merkle import HASH_SIZE, RightEdge, leaf_hash
-from integrator_audit.tiles import ENTRIES, TILE_WIDTH, frame_entries, hashes_at, split_bundle, subtree_reader
+from integrator_audit.tiles import ENTRIES, TILE_WIDTH, hashes_at, split_bundle, subtree_reader
 
 
 class TileRow(NamedTuple):
@@ -48,7 +48,8 @@ class Frontier:
         grown._edge = self._edge.copy()
         grown._open = self._open.copy()
         levels = grown._edge.extend(map(leaf_hash, entries))
-        rows = grown._fill(ENTRIES, start, [frame_entries([entry]) for entry in entries])
+        # As `frame_entries` does with one entry.
+        rows = grown._fill(ENTRIES, start, [len(entry).to_bytes(2, "big") + entry for entry in entries])
         for level, hashes in enumerate(levels):
             rows += grown._fill(level, hashes_at(level, start), hashes)
         return grown, rows

@@ -27,7 +27,7 @@ from integrator_audit.checkpoint import LogSigner
 from integrator_audit.errors import Busy, Invalid
 from integrator_audit.halfyear import period_of_origin
 from integrator_audit.keystore import KeyStore, key_class
-from integrator_audit.parts import Entry, check_entry
+from integrator_audit.parts import Entry, check_entries
 from integrator_audit.sequencer import RANDOM_SIZE, BatchKeys, Sequenced, needs_entry_key, sequence
 from integrator_audit.store import KEYS_MOVED, Erasure, Head, Kind, SetAside, Store
 from integrator_audit.stores import open_store
@@ -105,8 +105,7 @@ class LedgerWriter(LogWriter):
         """
         if len(entries) > MAX_BATCH:
             raise Invalid("ledger-batch", f"a batch has at most {MAX_BATCH} entries")
-        for entry in entries:
-            check_entry(entry)
+        check_entries(entries)
         with self._working():
             at = self._time(now_ms)
             self._advanced(positions or {})

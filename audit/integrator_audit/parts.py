@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Final, NamedTuple, NoReturn, cast
 
@@ -109,6 +109,33 @@ def read_part(data: bytes) -> dict[str, object]:
     return {"schema": schema, **members}
 
 
+def check_entries(entries: Iterable[Entry]) -> None:
+    """Raise `Invalid` when one of the entries does not have the shape of its type; see `check_entry`."""
+    checked = b""
+    for entry in entries:
+        kind, a, d, s, p, subject, recipient, at, retention, _, identity = entry
+        # The shape that nearly all have, in one expression; part A is mostly the one of an entry before.
+        if not (
+            kind == SUBJECT_ENTRY
+            and subject is not None
+            and len(subject) == PSEUDONYM_SIZE
+            and not p
+            and (a is checked or _is_part(a))
+            and _is_part(d)
+            and _is_part(s)
+            and retention in RETENTIONS
+            and 0 <= at < _INTEGER_LIMIT
+            and len(recipient) <= MAX_RECIPIENT
+            and len(identity) <= MAX_IDENTITY
+        ):
+            check_entry(entry)
+        checked = a
+
+
+def _is_part(data: bytes) -> bool:
+    return data[:11] == _PART_START and data[-1] == 0x7D and len(data) <= MAX_PART
+
+
 def check_entry(entry: Entry) -> None:
     """Raise `Invalid` when an entry does not have the shape of its type.
 
@@ -129,7 +156,7 @@ def check_entry(entry: Entry) -> None:
         raise Invalid("entry-type", "entries are of type 0x01 (subject) or 0x02 (institution)")
     _check_keeping(entry)
     for data in (entry.a, entry.d, entry.s, entry.p):
-        if data and (len(data) > MAX_PART or data[:11] != _PART_START or data[-1] != 0x7D):
+        if data and not _is_part(data):
             raise Invalid("entry-part", "a part is not the canonical bytes that `part` returns")
 
 

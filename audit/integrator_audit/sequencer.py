@@ -15,19 +15,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct, unpack
 from typing import Final
-
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from zlib import crc32
 
 from integrator_audit.errors import Tampered
 from integrator_audit.keystore import KEY_VERSION, NONCE_SIZE, EntryKey, PersonClass, PersonKey, associated_data
 from integrator_audit.parts import PART_PREFIXES, SALT_SIZE, SUBJECT_ENTRY, Entry, entry_prefix
-from integrator_audit.store import EntryRow, seal_entry
+from integrator_audit.store import SEALED, EntryRow
 
 _ORDER_SIZE: Final = 8
-_NONCES: Final = 4 * SALT_SIZE
-_FRESH: Final = _NONCES + 2 * NONCE_SIZE
+_FRESH: Final = 4 * SALT_SIZE + 2 * NONCE_SIZE
 RANDOM_SIZE: Final = _FRESH + _ORDER_SIZE
-"""Random bytes that one entry takes: four salts, two nonces, its place."""
+"""Random bytes that one entry takes: salts of A, D, S and P, nonces of body and actor; after all of these its place."""
 _LENGTHS: Final = Struct(">II")
 LENGTHS_START: Final = 3 * SALT_SIZE
 BODY_START: Final = LENGTHS_START + _LENGTHS.size
@@ -74,10 +72,10 @@ def sequence(
     # Of two equal keys among 2^64 the one that was given first comes first, which shows nothing.
     places = unpack(f">{count}Q", random[count * _FRESH :])
     order = sorted(range(count), key=places.__getitem__)
-    prefixes = {one: (bytes([one]), entry_prefix(origin, one)) for one in {entry.type for entry in entries}}
+    types = {one: (bytes([one]), entry_prefix(origin, one)) for one in {entry.type for entry in entries}}
     prefix_a, prefix_d, prefix_s, prefix_p = (PART_PREFIXES[letter] for letter in "ADSP")
     classes, people, entry_keys = keys.classes, keys.people, iter(keys.entries)
-    bound, pack_lengths = origin.encode(), _LENGTHS.pack
+    bound, join, lengths, seal = origin.encode(), b"".join, _LENGTHS.pack, SEALED.pack
     rows: list[EntryRow] = []
     leaves: list[bytes] = []
     indices = [0] * count
@@ -85,33 +83,38 @@ def sequence(
     for index, place in enumerate(order, first):
         kind, a, d, s, p, subject, recipient, moment, retention, listed, identity = entries[place]
         indices[place] = index
-        salts, nonce = random[at : at + _NONCES], random[at + _NONCES : at + _NONCES + NONCE_SIZE]
-        salt_a = salts[:32]
-        byte, prefix = prefixes[kind]
-        hashes = b"".join(
+        salt_a, salt_p = random[at : at + 32], random[at + 96 : at + 128]
+        nonce, after = random[at + 128 : at + 140], at + _FRESH
+        byte, prefix = types[kind]
+        hashes = join(
             (
                 sha256(prefix_a + salt_a + a).digest(),
-                sha256(prefix_d + salts[32:64] + d).digest(),
-                sha256(prefix_s + salts[64:96] + s).digest(),
-                sha256(prefix_p + salts[96:] + p).digest(),
+                sha256(prefix_d + random[at + 32 : at + 64] + d).digest(),
+                sha256(prefix_s + random[at + 64 : at + 96] + s).digest(),
+                sha256(prefix_p + salt_p + p).digest(),
             )
         )
         committed = sha256(prefix + hashes).digest()
-        key_id, sealed_p = None, b""
-        if subject is not None and not p:
+        own = None if subject is not None and not p else next(entry_keys)
+        if subject is not None:
             version, cipher = people[subject, classes[retention]]
         else:
-            own = next(entry_keys)
-            key_id = own.id
-            version, cipher = _body_key(subject, own, people, classes[retention])
-            if p:
-                second = random[at + _FRESH - NONCE_SIZE : at + _FRESH]
-                data = associated_data(bound, index, b"P", version)
-                sealed_p = second + own.cipher.encrypt(second, salts[96:] + p, data)
-        content = b"".join((salts[32:], pack_lengths(len(d), len(s)), d, s, identity))
+            assert own is not None, "needs_entry_key counts an entry without a person"  # noqa: S101
+            version, cipher = KEY_VERSION, own.cipher
+        content = join((random[at + 32 : at + 128], lengths(len(d), len(s)), d, s, identity))
         body = nonce + cipher.encrypt(nonce, content, associated_data(bound, index, b"B", version))
-        small = (index, moment, kind, retention, listed, version)
-        seal = seal_entry(small, body, sealed_p, subject, recipient, key_id)
+        key_id, sealed_p = None, b""
+        if own is not None:
+            key_id = own.id
+            if p:
+                nonce = random[at + 140 : after]
+                data = associated_data(bound, index, b"P", version)
+                sealed_p = nonce + own.cipher.encrypt(nonce, salt_p + p, data)
+        at = after
+        # What `entry_seal` does with a row.
+        name = recipient.encode()
+        small = seal(index, moment, kind, retention, listed, version, len(body), len(sealed_p), len(name))
+        checked = crc32(join((small, body, sealed_p, subject or b"", name, key_id or b"")))
         rows.append(
             EntryRow(
                 index,
@@ -129,11 +132,10 @@ def sequence(
                 committed,
                 version,
                 key_id,
-                seal,
+                checked,
             )
         )
         leaves.append(byte + committed)
-        at += _FRESH
     if len(set(leaves)) != count:
         raise Tampered("ledger-repeated", "two entries of a batch have one commitment: randomness repeats itself")
     return Sequenced(rows, leaves, tuple(indices))
@@ -142,12 +144,3 @@ def sequence(
 def body_lengths(content: bytes) -> tuple[int, int]:
     """Return the lengths of D and S in an opened body."""
     return _LENGTHS.unpack_from(content, LENGTHS_START)
-
-
-def _body_key(
-    subject: bytes | None, own: EntryKey, people: Mapping[PersonClass, PersonKey], key_class: int
-) -> tuple[int, AESGCM]:
-    """Return version and key of the body of an entry that has a key of its own."""
-    if subject is None:
-        return KEY_VERSION, own.cipher
-    return people[subject, key_class]

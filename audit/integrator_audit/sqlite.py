@@ -19,8 +19,17 @@ from typing import Final, TypeVar
 from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered
 from integrator_audit.halfyear import DAY_MS
-from integrator_audit.sqlitereading import APPLICATION_ID, FORMAT, SCHEMA, SqliteReading, check_format, marks_of
+from integrator_audit.sqlitereading import (
+    APPLICATION_ID,
+    FORMAT,
+    SCHEMA,
+    SqliteReading,
+    check_format,
+    marks_of,
+    pack_list,
+)
 from integrator_audit.store import (
+    BLOCK_BITS,
     CLOSED,
     KEYS_MOVED,
     Batch,
@@ -165,33 +174,46 @@ class SqliteStore(SqliteReading):
             "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
-                    row.number,
-                    statements[row.a],
-                    row.at,
-                    marks_of(row),
-                    recipients.get(row.recipient),
-                    row.subject,
-                    row.salt_a + row.hashes,
-                    row.body,
-                    None if row.entry_key is None else row.entry_key + row.p,
-                    row.seal,
+                    number,
+                    statements[a],
+                    at,
+                    # As `marks_of` does.
+                    kind | listed << 8 | years << 9 | version << 17,
+                    recipients.get(name),
+                    subject,
+                    salt + h,
+                    body,
+                    None if key is None else key + p,
+                    seal,
                 )
-                for row in rows
+                for number, subject, name, kind, at, years, listed, salt, a, body, p, h, _, version, key, seal in rows
             ],
         )
 
     def _write_indexes(self, rows: Sequence[EntryRow], recipients: Mapping[str, int]) -> None:
+        block = block_of(rows[0].number)
+        after = (block + 1) << BLOCK_BITS
+        if rows[-1].number >= after:
+            split = after - rows[0].number
+            self._write_indexes(rows[:split], recipients)
+            self._write_indexes(rows[split:], recipients)
+            return
         # In key order: neighbouring pages are touched once.
+        persons = sorted([(subject, number) for number, subject, *_ in rows if subject is not None])
+        unlisted = [row.number for row in rows if not row.listed]
+        if unlisted:
+            hidden = set(unlisted)
+            persons = [one for one in persons if one[1] not in hidden]
+            self.connection.executemany("INSERT INTO unlisted VALUES (?)", [(number,) for number in unlisted])
+        self.connection.executemany("INSERT INTO by_subject VALUES (?, ?, ?)", [(block, *one) for one in persons])
+        lists: dict[str, list[int]] = {}
+        for number, _, recipient, *_ in rows:
+            lists.setdefault(recipient, []).append(number)
+        lists.pop("", None)
         self.connection.executemany(
-            "INSERT INTO by_subject VALUES (?, ?, ?)",
-            sorted((block_of(row.number), row.subject, row.number) for row in rows if row.subject and row.listed),
+            "INSERT INTO by_recipient VALUES (?, ?, ?, ?)",
+            [(block, recipients[name], numbers[0], pack_list(numbers)) for name, numbers in sorted(lists.items())],
         )
-        self.connection.executemany(
-            "INSERT INTO by_recipient VALUES (?, ?, ?)",
-            sorted((block_of(row.number), recipients[row.recipient], row.number) for row in rows if row.recipient),
-        )
-        unlisted = [(row.number,) for row in rows if not row.listed]
-        self.connection.executemany("INSERT INTO unlisted VALUES (?)", unlisted)
 
     def _write_draw(self, rows: Sequence[EntryRow]) -> None:
         draw = (rows[0].number, len(rows), rows[0].salt_a[:DRAWN])

@@ -5,20 +5,22 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from integrator_audit.database import connect, translated
 from integrator_audit.errors import Tampered
 from integrator_audit.rawrows import NAMED, RawEntry, Wrong
-from integrator_audit.sqlitereading import ENTRY_COLUMNS, SCHEMA, check_format
-from integrator_audit.store import EntryRow
+from integrator_audit.sqlitereading import ENTRY_COLUMNS, SCHEMA, check_format, unpack_list
+from integrator_audit.store import BLOCK_BITS, EntryRow, block_of
 
 _ENTRIES: Final = ENTRY_COLUMNS.replace(
     " FROM entry",
     ", aid, rid, erased.ground, unlisted.idx FROM entry"
     " LEFT JOIN erased ON erased.idx = entry.idx LEFT JOIN unlisted ON unlisted.idx = entry.idx",
 )
+_NOT_THEIRS: Final = "the index is not that of the entries"
 # 15 is `BLOCK_BITS`.
 _INDEXES: Final = {
     "by_subject row ({}, {}) belongs to no entry": (
@@ -28,14 +30,6 @@ _INDEXES: Final = {
     "by_subject lacks ({}, {})": (
         "SELECT e.idx >> 15, e.idx FROM entry e WHERE e.subject IS NOT NULL AND e.marks >> 8 & 1 AND NOT EXISTS"
         " (SELECT 1 FROM by_subject b WHERE b.block = e.idx >> 15 AND b.subject = e.subject AND b.idx = e.idx)"
-    ),
-    "by_recipient row ({}, {}) belongs to no entry": (
-        "SELECT b.block, b.idx FROM by_recipient b LEFT JOIN entry e ON e.idx = b.idx"
-        " WHERE e.rid IS NOT b.rid OR b.block IS NOT b.idx >> 15"
-    ),
-    "by_recipient lacks ({}, {})": (
-        "SELECT e.idx >> 15, e.idx FROM entry e WHERE e.rid IS NOT NULL AND NOT EXISTS"
-        " (SELECT 1 FROM by_recipient b WHERE b.block = e.idx >> 15 AND b.rid = e.rid AND b.idx = e.idx)"
     ),
 }
 
@@ -118,7 +112,34 @@ class SqliteRows:
             yield Wrong("unlisted-surplus", f"row of unlisted {index}", "it belongs to no entry")
         for where, statement in _INDEXES.items():
             for found in self.query(f"{statement} LIMIT {NAMED}"):
-                yield Wrong("index-wrong", where.format(*found), "the index is not that of the entries")
+                yield Wrong("index-wrong", where.format(*found), _NOT_THEIRS)
+        yield from self._recipients()
+
+    def _recipients(self) -> Iterator[Wrong]:
+        """Compare the lists of recipients with the entries, a block at a time."""
+        limits = self.first("SELECT min(block), max(block) FROM by_recipient") or (None, None)
+        last = (self.first("SELECT max(idx) FROM entry WHERE rid IS NOT NULL") or (None,))[0]
+        if not all(limit is None or isinstance(limit, int) for limit in limits):
+            yield Wrong("index-wrong", "rows of by_recipient", "a block is not a number")
+            return
+        known = {block for (block,) in self.query("SELECT DISTINCT block FROM by_recipient")}
+        blocks = known | set(range(0 if last is None else block_of(last) + 1))
+        for block in sorted(blocks):
+            bounds = (block << BLOCK_BITS, (block + 1) << BLOCK_BITS)
+            query = "SELECT idx, rid FROM entry WHERE idx >= ? AND idx < ? AND rid IS NOT NULL"
+            theirs = set(self.query(query, bounds))
+            listed: set[tuple[int, int]] = set()
+            query = "SELECT rid, first, list FROM by_recipient WHERE block = ? ORDER BY rid, first"
+            for number, first, data in self.query(query, (block,)):
+                indices = unpack_list(block, data) if isinstance(data, bytes) and len(data) % 2 == 0 else []
+                if not indices or indices[0] != first or any(one >= other for one, other in pairwise(indices)):
+                    where = f"by_recipient row ({block}, {first})"
+                    yield Wrong("index-wrong", where, "its list is no list, or does not begin where it says")
+                listed.update((index, number) for index in indices)
+            for index, _ in sorted(listed - theirs)[:NAMED]:
+                yield Wrong("index-wrong", f"by_recipient row ({block}, {index}) belongs to no entry", _NOT_THEIRS)
+            for index, _ in sorted(theirs - listed)[:NAMED]:
+                yield Wrong("index-wrong", f"by_recipient lacks ({block}, {index})", _NOT_THEIRS)
 
 
 @contextmanager

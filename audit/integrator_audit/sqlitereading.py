@@ -1,6 +1,7 @@
 """Reading the embedded store: its tables, and every question of the port `Reading`.
 
 - Part A's bytes stand once in `statement`, entries name them: thousands of entries share a statement.
+- Of a recipient the index holds a list for each commit: recipients are few and their entries many.
 - The indexes by person and recipient are partitioned by blocks of indices. A read probes each block, newest first: a
   few hundred probes for ten million entries, in exchange for commits that touch the newest pages only.
 """
@@ -8,18 +9,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from struct import pack, unpack
 from typing import Any, Final
 
 from integrator_audit.database import connect, translated
 from integrator_audit.errors import Refused
 from integrator_audit.frontier import TileRow
-from integrator_audit.store import EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
+from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
 
 FORMAT: Final = 2
 APPLICATION_ID: Final = 0x64696C31  # "dil1"
@@ -34,8 +36,8 @@ CREATE TABLE entry (
   subject BLOB, h BLOB NOT NULL, body BLOB NOT NULL, own BLOB, seal INTEGER NOT NULL);
 CREATE TABLE by_subject (block INTEGER NOT NULL, subject BLOB NOT NULL, idx INTEGER NOT NULL,
   PRIMARY KEY (block, subject, idx)) WITHOUT ROWID;
-CREATE TABLE by_recipient (block INTEGER NOT NULL, rid INTEGER NOT NULL, idx INTEGER NOT NULL,
-  PRIMARY KEY (block, rid, idx)) WITHOUT ROWID;
+CREATE TABLE by_recipient (block INTEGER NOT NULL, rid INTEGER NOT NULL, first INTEGER NOT NULL, list BLOB NOT NULL,
+  PRIMARY KEY (block, rid, first)) WITHOUT ROWID;
 CREATE TABLE unlisted (idx INTEGER PRIMARY KEY);
 CREATE TABLE draw (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, salt BLOB NOT NULL UNIQUE);
 CREATE TABLE erased (idx INTEGER PRIMARY KEY, ground TEXT NOT NULL);
@@ -60,6 +62,7 @@ ENTRY_COLUMNS: Final = (
 """Columns in the order of `EntryRow`; the commitment is computed by who checks it."""
 
 _CHUNK: Final = 1_000
+_IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
 
 
 class SqliteReading:
@@ -153,21 +156,36 @@ class SqliteReading:
     def indices_to(self, recipient: str, before: int, limit: int) -> list[int]:
         """Return at most `limit` indices of a recipient's entries below `before`, newest first."""
         row = self._row("SELECT rid FROM recipient WHERE name = ?", recipient)
-        query = "SELECT idx FROM by_recipient WHERE block = ? AND rid = ? AND idx < ? ORDER BY idx DESC LIMIT ?"
-        return [] if row is None else self._newest(query, row[0], before, limit)
+        if row is None:
+            return []
+        query = "SELECT list FROM by_recipient WHERE block = ? AND rid = ? AND first < ? ORDER BY first DESC"
+        found: list[int] = []
+        with translated("ledger"):
+            for block in self._blocks_below(before):
+                for (data,) in self.connection.execute(query, (block, row[0], before)):
+                    found += [index for index in reversed(unpack_list(block, data)) if index < before]
+                    if len(found) >= limit:
+                        return found[:limit]
+        return found
 
     def persons_between(self, start: int, stop: int) -> Iterator[tuple[bytes, list[int]]]:
         """Yield each person with listed entries in [start, stop) once, with their indices ascending."""
         query = "SELECT subject, idx FROM by_subject WHERE block = ? AND idx >= ? AND idx < ? ORDER BY subject, idx"
-        return self._grouped(query, start, stop)
+        with translated("ledger"):
+            streams = [self.connection.execute(query, (block, start, stop)) for block in _blocks(start, stop)]
+            for subject, group in _grouped(streams):
+                yield subject, [index for _, index in group]
 
     def recipients_between(self, start: int, stop: int) -> Iterator[tuple[str, list[int]]]:
         """Yield each recipient with entries in [start, stop) once, with their indices ascending, erased ones too."""
-        query = "SELECT rid, idx FROM by_recipient WHERE block = ? AND idx >= ? AND idx < ? ORDER BY rid, idx"
+        query = "SELECT rid, block, list FROM by_recipient WHERE block = ? AND first < ? ORDER BY rid, first"
         with translated("ledger"):
             names = dict(self.connection.execute("SELECT rid, name FROM recipient").fetchall())
-        for number, indices in self._grouped(query, start, stop):
-            yield names[number], indices
+            streams = [self.connection.execute(query, (block, stop)) for block in _blocks(start, stop)]
+            for number, group in _grouped(streams):
+                listed = [index for _, block, data in group for index in unpack_list(block, data)]
+                if indices := [index for index in listed if start <= index < stop]:
+                    yield names[number], indices
 
     def unlisted_between(self, start: int, stop: int) -> list[int]:
         """Return the indices of the entries in [start, stop) that are not listed under persons, ascending."""
@@ -218,24 +236,37 @@ class SqliteReading:
     def _newest(self, query: str, key: object, before: int, limit: int) -> list[int]:
         found: list[int] = []
         with translated("ledger"):
-            (last,) = self.connection.execute("SELECT coalesce(max(idx), -1) FROM entry").fetchone()
-            for block in range(block_of(min(before - 1, last)), -1, -1):
+            for block in self._blocks_below(before):
                 rows = self.connection.execute(query, (block, key, before, limit - len(found)))
                 found += [index for (index,) in rows]
                 if len(found) >= limit:
                     break
         return found
 
-    def _grouped(self, query: str, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
-        """Merge the blocks, each in the order of its keys: one key's indices come together, blocks ascending."""
-        if start >= stop:
-            return
-        blocks = range(block_of(start), block_of(stop - 1) + 1)
-        with translated("ledger"):
-            streams = [self.connection.execute(query, (block, start, stop)) for block in blocks]
-            rows = streams[0] if len(streams) == 1 else merge(*streams)
-            for key, group in groupby(rows, key=itemgetter(0)):
-                yield key, [index for _, index in group]
+    def _blocks_below(self, before: int) -> Iterator[int]:
+        """Yield the blocks of the indexes that hold something below an index, newest first."""
+        (last,) = self.connection.execute("SELECT coalesce(max(idx), -1) FROM entry").fetchone()
+        return iter(range(block_of(min(before - 1, last)), -1, -1))
+
+
+def _blocks(start: int, stop: int) -> range:
+    return range(block_of(start), block_of(stop - 1) + 1) if start < stop else range(0)
+
+
+def _grouped(streams: Sequence[Iterator[tuple[Any, ...]]]) -> Iterator[tuple[Any, Iterator[tuple[Any, ...]]]]:
+    """Merge blocks, each in the order of its keys: one key's rows come together, blocks ascending."""
+    return groupby(streams[0] if len(streams) == 1 else merge(*streams), key=itemgetter(0))
+
+
+def pack_list(indices: Sequence[int]) -> bytes:
+    """Return ascending indices of one block as the index by recipient holds them: u16 each, from the block's start."""
+    return pack(f">{len(indices)}H", *[index & _IN_BLOCK for index in indices])
+
+
+def unpack_list(block: int, data: bytes) -> list[int]:
+    """Return what `pack_list` packed."""
+    start = block << BLOCK_BITS
+    return [start + offset for offset in unpack(f">{len(data) // 2}H", data)]
 
 
 def marks_of(row: EntryRow) -> int:

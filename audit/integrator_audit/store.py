@@ -35,7 +35,8 @@ CLOSED: Final = "ledger-closed"
 BLOCK_BITS: Final = 15
 """Indexes by person and recipient are kept by blocks of 2^15 entries, so that a commit touches the newest only."""
 
-_SEALED = Struct(">QQBBBIIII")
+SEALED: Final = Struct(">QQBBBIIII")
+"""Index, moment, type, years, listed, key version, lengths of body, P and recipient: what a seal begins with."""
 
 
 class EntryRow(NamedTuple):
@@ -301,19 +302,8 @@ def seal_of(*columns: bytes | str | int) -> int:
 
 def entry_seal(row: EntryRow) -> int:
     """Return the CRC-32 over what the commitment does not cover without the vault; `row.seal` is not looked at."""
-    small = (row.number, row.at, row.type, row.retention, row.listed, row.key_version)
-    return seal_entry(small, row.body, row.p, row.subject, row.recipient, row.entry_key)
-
-
-def seal_entry(  # noqa: PLR0913, PLR0917  the columns of a row, before there is a row
-    small: tuple[int, int, int, int, int, int],
-    body: bytes,
-    p: bytes,
-    subject: bytes | None,
-    recipient: str,
-    entry_key: bytes | None,
-) -> int:
-    """Return what `entry_seal` does; `small` are index, moment, type, retention, listed and key version."""
-    name = recipient.encode()
-    fixed = _SEALED.pack(*small, len(body), len(p), len(name))
-    return crc32(b"".join((fixed, body, p, subject or b"", name, entry_key or b"")))
+    body, p, name = row.body, row.p, row.recipient.encode()
+    small = SEALED.pack(
+        row.number, row.at, row.type, row.retention, row.listed, row.key_version, len(body), len(p), len(name)
+    )
+    return crc32(b"".join((small, body, p, row.subject or b"", name, row.entry_key or b"")))
