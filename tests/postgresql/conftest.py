@@ -86,11 +86,11 @@ def administrator(database: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def own_server() -> Iterator[OwnServer]:
-    """Return a function that makes a server for this test alone."""
+    """Return a function that makes a server for this test alone, or a stand-by `of` one."""
     made: list[Server] = []
 
-    def make(*settings: str) -> Server:
-        made.append(Server(*settings))
+    def make(*settings: str, of: Server | None = None) -> Server:
+        made.append(Server(*settings) if of is None else of.standby())
         return made[-1]
 
     yield make

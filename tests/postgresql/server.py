@@ -40,7 +40,7 @@ def _end_with_parent() -> None:
 class Server:
     """One cluster. `settings` are given to the server as they are. End it with `remove`."""
 
-    def __init__(self, *settings: str, binaries: Path | None = None) -> None:
+    def __init__(self, *settings: str, binaries: Path | None = None, copied: Server | None = None) -> None:
         self._programs = binaries or programs()
         self._settings = settings
         # Not pytest's own directory: nobody else may look into that, and a socket's path has at most 107 bytes.
@@ -54,6 +54,11 @@ class Server:
             for path in (self.directory, self.data):
                 os.chown(path, nobody.pw_uid, nobody.pw_gid)
         self._process: subprocess.Popen[bytes] | None = None
+        if copied is not None:
+            backup = [self._programs / "pg_basebackup", "--pgdata", self.data, "--dbname", copied.url()]
+            backup += ["--write-recovery-conf", "--wal-method", "stream", "--checkpoint", "fast", "--no-sync"]
+            subprocess.run(backup, check=True, capture_output=True, cwd="/", **self._own)
+            return
         init = [self._programs / "initdb", "--pgdata", self.data, "--username", "postgres", "--auth", "trust"]
         init += ["--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"]
         subprocess.run(init, check=True, capture_output=True, cwd="/", **self._own)
@@ -81,6 +86,10 @@ class Server:
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
+
+    def standby(self) -> Server:
+        """Return a stand-by of this running server, which is not started yet."""
+        return Server(*self._settings, binaries=self._programs, copied=self)
 
     def kill(self) -> None:
         """Kill the server as a power cut would; its children notice and end."""

@@ -209,6 +209,57 @@ def test_a_server_that_takes_no_writes_is_refused(
     assert check(place, vault).holds
 
 
+def test_a_stand_by_is_read_from_and_takes_over_where_the_primary_ended(own_server: OwnServer, tmp_path: Path) -> None:
+    primary = own_server()
+    primary.start()
+    place = DatabasePlace(primary.url(), tmp_path)
+    vault = place.vault()
+    ledger = open_ledger(place, vault=vault)
+    ledger.append([entry(number) for number in range(300)], positions={SOURCE: 300})
+    standby = own_server(of=primary)
+    standby.start()
+    ledger.append([entry(number) for number in range(50)], positions={SOURCE: 350})
+    there = DatabasePlace(standby.url(), tmp_path)
+    with psycopg.connect(primary.url()) as connection:
+        row = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+    assert row is not None
+    with psycopg.connect(standby.url(), autocommit=True) as connection:
+        _until(connection, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", row[0])
+        report = check(there, vault)
+        assert (report.findings, report.size) == ((), 350)
+        with pytest.raises(Refused) as caught:
+            open_ledger(there, vault=vault)
+        assert caught.value.code == "ledger-read-only"
+        primary.kill()
+        connection.execute("SELECT pg_promote()")
+    with pytest.raises(Unavailable):
+        ledger.append([entry(1)])
+    after = open_ledger(there, vault=vault)
+    assert (after.size, after.positions()) == (350, {SOURCE: 350})
+    after.append([entry(1)], positions={SOURCE: 351})
+    after.close()
+    assert check(there, vault).holds
+
+
+def test_a_server_that_stops_syncing_later_does_not_touch_a_writer_that_is_there(
+    database: str, administrator: psycopg.Connection, tmp_path: Path
+) -> None:
+    ledger = open_ledger(DatabasePlace(database, tmp_path))
+    administrator.execute("ALTER SYSTEM SET synchronous_commit = off")
+    try:
+        administrator.execute("SELECT pg_reload_conf()")
+        _until(administrator, "SELECT current_setting('synchronous_commit') = %s", "off")
+        ledger.append([entry(1)])
+        assert _session(ledger).row("SELECT current_setting('synchronous_commit')") == ("on",)
+        with pytest.raises(Refused) as caught:
+            Vault.open(database, bytes(32))
+        assert caught.value.code == "vault-not-durable"
+    finally:
+        administrator.execute("ALTER SYSTEM RESET synchronous_commit")
+        administrator.execute("SELECT pg_reload_conf()")
+        _until(administrator, "SELECT current_setting('synchronous_commit') = %s", "on")
+
+
 def test_a_vault_that_is_lost_leaves_the_ledger_at_work(
     database: str, administrator: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -293,6 +344,15 @@ def _session(ledger: LedgerWriter) -> Any:
     store: Any = ledger._store
     assert isinstance(store, PostgresStore)
     return store.session
+
+
+def _until(connection: psycopg.Connection, query: str, value: str) -> None:
+    """Wait until a query is true."""
+    for _ in range(500):
+        if connection.execute(query.encode(), (value,)).fetchone() == (True,):
+            return
+        time.sleep(0.02)
+    pytest.fail(f"never true: {query}")
 
 
 def _end_session(administrator: psycopg.Connection, ledger: LedgerWriter) -> None:

@@ -13,12 +13,12 @@ from typing import Final
 
 import psycopg
 
-from integrator_audit.errors import AuditError, Busy, Refused, Tampered, Unavailable
+from integrator_audit.errors import AuditError, Busy, Invalid, Refused, Tampered, Unavailable
 
 _Maker = Callable[[str, str], AuditError]
 
 
-def _said(family: type[Refused | Unavailable | Tampered], code: str, sentence: str) -> _Maker:
+def _said(family: type[Invalid | Refused | Unavailable | Tampered], code: str, sentence: str) -> _Maker:
     return lambda what, where: family(f"{what}-{code}", sentence.format(what=what, where=where))
 
 
@@ -45,6 +45,7 @@ _LOST = _said(Unavailable, "store", "the connection of the {what} to {where} was
 _FOREIGN = _said(Tampered, "damaged", "the schema of the {what} in {where} is not one that this version reads")
 _DAMAGED = _said(Tampered, "damaged", "{where} says that pages of the {what} are damaged; run fsck")
 _LIMIT = _said(Unavailable, "store", "{where} cancelled a statement of the {what}: a time limit or an administrator")
+_TEXT = _said(Invalid, "text", "a text for the {what} holds a zero byte, which {where} cannot store")
 _OTHER = _said(Unavailable, "store", "{where} failed at a statement of the {what}")
 
 # By SQLSTATE, the five characters before the two of its class. Source: PostgreSQL, appendix A.
@@ -52,6 +53,7 @@ TABLE: Final[dict[str, _Maker]] = {
     "08": _LOST,
     "23": _REPEATED,
     "23502": _DAMAGED,
+    "22021": _TEXT,
     "25006": _READ_ONLY,
     "25P03": _LOST,  # idle_in_transaction_session_timeout
     "28": _LOGIN,
@@ -86,7 +88,7 @@ def translate(error: psycopg.Error, what: str, where: str) -> AuditError:
     """Return our error; `what` (ledger, vault) starts its code, `where` names host and database."""
     state = error.sqlstate
     if state is None:
-        return _LOST(what, where)
+        return (_TEXT if isinstance(error, psycopg.DataError) else _LOST)(what, where)
     ours = (TABLE.get(state) or TABLE.get(state[:2]) or _OTHER)(what, where)
     # Class 42 names tables and columns, never what is in them.
     ours.message += (
@@ -109,6 +111,6 @@ def translated(what: str, where: str) -> Generator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if error.sqlstate is None and not isinstance(error, psycopg.OperationalError):
+        if error.sqlstate is None and not isinstance(error, psycopg.DataError | psycopg.OperationalError):
             raise
         raise translate(error, what, where) from None

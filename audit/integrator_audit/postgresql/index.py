@@ -19,6 +19,7 @@ from integrator_audit.postgresql.address import Address, schema_of
 from integrator_audit.postgresql.lease import Lease
 from integrator_audit.postgresql.migrations import check_migrated, migrate
 from integrator_audit.postgresql.session import Session
+from integrator_audit.postgresql.vacuum import Vacuum
 
 PREFIX: Final = "index_"
 _DAYS: Final[tuple[LiteralString, ...]] = (
@@ -37,6 +38,7 @@ class PostgresIndex:
         """Use `open`, `open_erasing` or `read_only` instead."""
         self._session = session
         self._lease = lease
+        self._vacuum = Vacuum(session, "page, place, altered")
 
     @classmethod
     def open(cls, url: str, *, origin: str | None = None) -> PostgresIndex:
@@ -65,7 +67,8 @@ class PostgresIndex:
         return cls(_checked(_connect(url, origin, writing=False)), None)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, which ends the lease."""
+        self._vacuum.finish()
         self._session.close()
 
     def newest(self) -> int | None:
@@ -170,7 +173,7 @@ class PostgresIndex:
     ) -> None:
         """Replace pages by ones without the salts and lists of `labels`, whose long lists go too; keep `altered`.
 
-        The tables are vacuumed at the end.
+        The tables are vacuumed, at most once a minute and when the index is closed.
         """
         with self._sealing():
             self._session.many(
@@ -180,7 +183,7 @@ class PostgresIndex:
             query = "DELETE FROM place WHERE epoch = %s AND trie = %s AND label = ANY(%s::bytea[])"
             self._session.run(query, (epoch, int(trie), list(labels)))
             self._add_altered(altered)
-        self._session.run("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) page, place")
+        self._vacuum.want()
 
     def _add_altered(self, altered: Sequence[Altered]) -> None:
         self._session.many('INSERT INTO altered (epoch, was, "left") VALUES (%s, %s, %s)', altered)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -68,7 +68,7 @@ class Session:
         """Close the connection; its transaction, if any, is rolled back by the server."""
         self.connection.close()
 
-    def translated(self) -> Any:
+    def translated(self) -> AbstractContextManager[None]:
         """Return a context in which errors of the driver become ours."""
         return translated(self.what, self.where)
 
@@ -215,6 +215,8 @@ class Session:
                     f"confirmed. Set it to {allowed[0]} for the database and the user of the {self.what}"
                 )
                 raise Refused(f"{self.what}-not-durable", message)
+        # What was found holds for this session, whatever the server's settings become later.
+        connection.execute("SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)")
 
 
 def _connected(address: Address, what: str) -> psycopg.Connection[Row]:

@@ -6,7 +6,7 @@
 - Rows go in with COPY in binary. The unfinished tiles at the right edge are replaced as they fill, a day's earlier
   checkpoints give way to its later ones; every other row is written once.
 - Who erases needs no lease: the row of the lease keeps writer and eraser apart, a transaction each.
-- After an erasure the tables are vacuumed.
+- After erasures the table is vacuumed, at most once a minute and when the store is closed.
   LIMIT: what an erased row held stays in free space of its page until that is written again, in WAL, stand-bys and
   backups. Bodies are ciphertext whose keys are destroyed; `docs/ledger-postgresql.md` says what to do about the rest.
 """
@@ -26,6 +26,7 @@ from integrator_audit.postgresql.lease import Lease
 from integrator_audit.postgresql.migrations import migrate
 from integrator_audit.postgresql.reading import PostgresReading, log_session, named_schema
 from integrator_audit.postgresql.session import Session
+from integrator_audit.postgresql.vacuum import Vacuum
 from integrator_audit.store import KEYS_MOVED, Batch, EntryRow, Erasure, Head, Identity, entry_seal, seal_of
 
 MAX_CACHED: Final = 20_000
@@ -49,6 +50,7 @@ class PostgresStore(PostgresReading):
         """Use `open` instead."""
         super().__init__(session)
         self._lease = lease
+        self._vacuum = Vacuum(session, "entry")
         # What follows holds committed rows only; each is bounded, and emptied when full.
         self._statements: dict[bytes, int] = {}
         self._recipients: dict[str, int] = {}
@@ -79,6 +81,11 @@ class PostgresStore(PostgresReading):
         """
         session = log_session(url, origin, writing=True)
         return cls(session, Lease(session, None))
+
+    def close(self) -> None:
+        """Close the connection, which ends the lease."""
+        self._vacuum.finish()
+        super().close()
 
     def create(self, identity: Identity, head: Head, positions: Mapping[tuple[str, int], int]) -> None:
         """Make a new log with its first, empty checkpoint and the positions where its sources begin."""
@@ -131,7 +138,7 @@ class PostgresStore(PostgresReading):
         with self.session.transaction():
             self._lease.confirm()
             yield
-        self._vacuum()
+        self._vacuum.want()
 
     def reseal(self, rows: Sequence[EntryRow]) -> None:
         """Replace body, key version and seal of these entries, all of them or none."""
@@ -141,7 +148,7 @@ class PostgresStore(PostgresReading):
                 "UPDATE entry SET body = %s, kv = %s, seal = %s WHERE idx = %s",
                 [(row.body, row.key_version, row.seal, row.number) for row in rows],
             )
-        self._vacuum()
+        self._vacuum.want()
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
         """Erase bodies, moments, persons and index rows of entries in one transaction; hashes and grounds stay.
@@ -160,12 +167,7 @@ class PostgresStore(PostgresReading):
             self.session.many(
                 "INSERT INTO erased (idx, ground) VALUES (%s, %s)", [(index, grounds[index]) for index in seals]
             )
-        self._vacuum()
-
-    def _vacuum(self) -> None:
-        """Remove former versions of rows and what the indexes say of them; inside a transaction, who holds it does."""
-        if not self.session.in_transaction:
-            self.session.run("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) entry")
+        self._vacuum.want()
 
     def _to_erase(self, indices: Sequence[int]) -> dict[int, int]:
         """Return the coming seal of those entries that are not erased yet."""

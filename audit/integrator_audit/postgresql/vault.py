@@ -16,6 +16,7 @@ from integrator_audit.postgresql.address import Address
 from integrator_audit.postgresql.lease import lock_key
 from integrator_audit.postgresql.migrations import check_migrated, migrate
 from integrator_audit.postgresql.session import Session
+from integrator_audit.postgresql.vacuum import Vacuum
 from integrator_audit.vaulttables import Name, Present
 
 SCHEMA: Final = "vault"
@@ -49,6 +50,7 @@ class PostgresVaultTables:
     def __init__(self, session: Session) -> None:
         """Use `open` instead."""
         self._session = session
+        self._vacuum = Vacuum(session, "node, person, entry_key, label, generation")
 
     @classmethod
     def open(cls, url: str, *, writing: bool) -> PostgresVaultTables:
@@ -69,6 +71,7 @@ class PostgresVaultTables:
 
     def close(self) -> None:
         """Close the connection."""
+        self._vacuum.finish()
         self._session.close()
 
     @contextmanager
@@ -105,9 +108,11 @@ class PostgresVaultTables:
         self._session.run(statement, [list(column) for column in zip(*rows, strict=True)])
 
     def cleanse(self) -> None:
-        """Vacuum the tables: what was deleted leaves them and their indexes, but not the free space of pages."""
-        if not self._session.in_transaction:
-            self._session.run("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) node, person, entry_key, label, generation")
+        """Vacuum the tables, at most once a minute and when the vault is closed.
+
+        What was deleted leaves tables and indexes then, but not the free space of pages.
+        """
+        self._vacuum.want()
 
     @contextmanager
     def _alone(self) -> Generator[None]:
