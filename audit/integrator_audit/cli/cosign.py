@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -133,16 +134,33 @@ def _tell_cosigned(checked: Sequence[CheckedDay], epochs: EpochLog, line: str, *
         document = {"result": "cosigned", "origin": epochs.origin, "size": epochs.checkpoint.size, "days": found}
         print(json.dumps(document | {"cosignature": line}))
     else:
-        for item in checked:
-            print(
-                f"{days.date_of(item.epoch)}: {item.listed} listed, {item.padding} padding, {item.withheld} withheld, "
-                f"{item.released} released: every entry is accounted for."
-            )
-            if item.short:
-                print("  Fewer are unlisted than agreed: the ledger stood still when that day ended, or does not pad.")
-            if item.erased:
-                print(
-                    f"  {item.erased} entries of the half-year were erased before it closed: compare with the orders."
-                )
+        for is_quiet, group in groupby(checked, key=_is_quiet):
+            run = list(group)
+            if is_quiet:
+                print(f"{_span(run[0], run[-1])}: nothing was entered.")
+                continue
+            for item in run:
+                _print_day(item)
         print(line, end="")
     raise typer.Exit(HOLDS)
+
+
+def _is_quiet(item: CheckedDay) -> bool:
+    """Say whether nothing is to be told of a day, so that it can be told with its neighbours."""
+    return not any((item.listed, item.padding, item.withheld, item.released, item.short, item.erased))
+
+
+def _span(first: CheckedDay, last: CheckedDay) -> str:
+    start = str(days.date_of(first.epoch))
+    return start if first is last else f"{start} to {days.date_of(last.epoch)}"
+
+
+def _print_day(item: CheckedDay) -> None:
+    print(
+        f"{days.date_of(item.epoch)}: {item.listed} listed, {item.padding} padding, {item.withheld} withheld, "
+        f"{item.released} released: every entry is accounted for."
+    )
+    if item.short:
+        print("  Fewer are unlisted than agreed: the ledger stood still when that day ended, or does not pad.")
+    if item.erased:
+        print(f"  {item.erased} entries of the half-year were erased before it closed: compare with the orders.")
