@@ -6,7 +6,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from integrator_audit.errors import Refused
-from integrator_audit.keystore import NONCE_SIZE, TAG_SIZE, KeyStore, associated_data, key_class
+from integrator_audit.keystore import KEY_VERSION, NONCE_SIZE, TAG_SIZE, KeyStore, associated_data, key_class
 from integrator_audit.parts import SALT_SIZE
 from integrator_audit.sequencer import BODY_START, body_lengths
 from integrator_audit.store import EntryRow
@@ -63,7 +63,9 @@ def _opened(row: EntryRow, sealed: bytes, cipher: AESGCM | None, *, origin: str,
         raise _erased(row, "the key")
     if len(sealed) < NONCE_SIZE + TAG_SIZE:
         raise InvalidTag
-    data = associated_data(origin.encode(), row.number, part.encode(), row.key_version)
+    # An actor is under the entry's key, whatever version of the person's key the body is under by now.
+    version = row.key_version if part == "B" else KEY_VERSION
+    data = associated_data(origin.encode(), row.number, part.encode(), version)
     content = cipher.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], data)
     if len(content) < (BODY_START if part == "B" else SALT_SIZE):
         raise InvalidTag

@@ -2,11 +2,11 @@
 
 - A person's first key in a class is derived from the class's tree (`keytree`), of which the person can be cut out; a
   newer one, and an entry's, is random. Trees and random keys are stored only wrapped by the key of a generation. To
-  destroy a key is to erase what it encrypted, wherever copies of that lie.
+  destroy a key is to erase what it encrypted, wherever copies of that lie, once that generation's key is gone too.
 - A key class is one log's half-year and one length of retention, u32 `period × 256 + years`: all keys of a class come
   to their end together, and a person's key of one class says nothing about another.
 - What is encrypted: AES-256-GCM, random 12-byte nonce, additional data `origin ‖ u64 index ‖ u8 part ‖ u32 key
-  version`, so that a body cannot be moved to another entry, part or log.
+  version` (1 for an entry's key), so that a body cannot be moved to another entry, part or log.
 - What is wrapped: the same, additional data `"dienstenintegrator/vault/v2" 0x00 ‖ u32 generation ‖ kind 0x00 ‖ name`.
 """
 

@@ -30,6 +30,7 @@ _LENGTHS: Final = Struct(">II")
 LENGTHS_START: Final = 3 * SALT_SIZE
 BODY_START: Final = LENGTHS_START + _LENGTHS.size
 """Bytes of a body before D: three salts, the lengths of D and S."""
+_NO_SALT: Final = bytes(SALT_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +102,16 @@ def sequence(
         else:
             assert own is not None, "needs_entry_key counts an entry without a person"  # noqa: S101
             version, cipher = KEY_VERSION, own.cipher
-        content = join((random[at + 32 : at + 128], lengths(len(d), len(s)), d, s, identity))
+        # With the salt of P beside S, who may open S could try out who acted, after the key of P is destroyed.
+        salts = random[at + 32 : at + 96] + _NO_SALT if p else random[at + 32 : at + 128]
+        content = join((salts, lengths(len(d), len(s)), d, s, identity))
         body = nonce + cipher.encrypt(nonce, content, associated_data(bound, index, b"B", version))
         key_id, sealed_p = None, b""
         if own is not None:
             key_id = own.id
             if p:
                 nonce = random[at + 140 : after]
-                data = associated_data(bound, index, b"P", version)
+                data = associated_data(bound, index, b"P", KEY_VERSION)
                 sealed_p = nonce + own.cipher.encrypt(nonce, salt_p + p, data)
         at = after
         # What `entry_seal` does with a row.

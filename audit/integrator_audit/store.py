@@ -44,7 +44,8 @@ class EntryRow(NamedTuple):
 
     `a` is the bytes of part A in the clear, `salt_a` its salt. `body` is nonce ‖ AES-256-GCM(salt_D ‖ salt_S ‖ salt_P
     ‖ u32 len(D) ‖ u32 len(S) ‖ D ‖ S ‖ identity) under the person's key, or without a person under the entry's. `p` is
-    empty without an actor, else nonce ‖ AES-256-GCM(salt_P ‖ P) under the entry's key. `hashes` is hA ‖ hD ‖ hS ‖ hP.
+    empty without an actor, else nonce ‖ AES-256-GCM(salt_P ‖ P) under the entry's key; then the body has zeroes for
+    salt_P. `hashes` is hA ‖ hD ‖ hS ‖ hP.
     `entry_key` names the entry's key in the vault, None when it has none. `key_version` is the version of the person's
     key, 1 without one.
     `seal` is a CRC-32 that finds damage without the vault; it proves nothing against the operator.
@@ -270,8 +271,9 @@ class Store(Reading, Protocol):
         ...
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
-        """Erase bodies, moments, persons and index rows of entries in one transaction; hashes and grounds stay.
+        """Erase bodies, actors, moments and persons of entries in one transaction; hashes and grounds stay.
 
+        The index by person loses them; that by recipient keeps them, as the recipient's own count does.
         What is erased already is passed over and keeps its first ground. Raises `Invalid` (`no-such-entry`).
         """
         ...

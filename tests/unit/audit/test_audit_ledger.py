@@ -25,8 +25,9 @@ from integrator_audit import (
     verify_opening,
 )
 from integrator_audit.fsck import fsck
-from integrator_audit.keystore import key_class
+from integrator_audit.keystore import associated_data, key_class
 from integrator_audit.merkle import EMPTY_ROOT
+from integrator_audit.sqlitereading import SqliteReading
 from integrator_audit.sqlitevault import SqliteVaultTables
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, institution_entry, signer
 
@@ -189,6 +190,21 @@ def test_salts_of_encrypted_parts_stand_in_no_column(place: Place) -> None:
     files = b"".join(path.read_bytes() for path in place.directory.iterdir())
     assert len(files) > 10_000
     assert not [secret for secret in secrets if secret in files]
+
+
+def test_the_key_of_a_person_does_not_lead_to_the_salt_of_who_acted(place: Place) -> None:
+    ledger, vault = place.ledger(), place.vault()
+    ledger.append([entry(1, actor="official 7"), entry(2)])
+    ledger.close()
+    store = SqliteReading.read_only(place.ledger_file)
+    for row in store.entries(0, 2):
+        assert row.subject is not None
+        cipher = vault.person(row.subject, key_class(53, row.retention))
+        assert cipher is not None
+        body = cipher.decrypt(row.body[:12], row.body[12:], associated_data(ORIGIN.encode(), row.number, b"B", 1))
+        # Salts of D, S and P; the third serves an entry without an actor only.
+        assert (body[64:96] == bytes(32)) == bool(row.p)
+    store.close()
 
 
 def test_a_body_does_not_open_in_another_place(log: Place) -> None:

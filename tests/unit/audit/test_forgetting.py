@@ -175,6 +175,17 @@ def test_an_order_may_leave_other_entries_of_the_person_which_then_have_a_new_ke
     assert fsck(house.file, vault=house.vault).holds
 
 
+def test_who_acted_can_still_be_shown_of_an_entry_that_was_sealed_anew(house: House) -> None:
+    theirs = house.append(entry(number, subject=CANARY, actor="official 7") for number in range(2))
+    house.eraser().by_order(order(CANARY, indices=[theirs[0]]))
+
+    reader = LedgerReader.open(house.file, vault=house.vault)
+    parts = verify_opening(reader.opening(theirs[1], "ADSP"), Verifier.from_text(reader.vkey)).parts
+    reader.close()
+    assert parts["P"]["actor"] == "official 7"
+    assert fsck(house.file, vault=house.vault).holds
+
+
 def test_an_order_that_was_carried_out_can_be_given_again(house: House) -> None:
     theirs = house.append(entry(number, subject=CANARY) for number in range(3))
     assert dict(house.eraser().by_order(order(CANARY, indices=[theirs[0]])).entries) == {"order": 1}
