@@ -1,12 +1,12 @@
 """The ledger's one writer: entries in, durable and checkpointed entries out.
 
-A commit goes: keys durable in the vault → rows, tiles and root in memory → checkpoint signed → ONE transaction with
-entries, indexes, tiles, positions and checkpoint → the signature is released.
+A commit goes: new keys, if it needs any, durable in the vault → rows, tiles and root in memory → checkpoint signed →
+ONE transaction with entries, indexes, tiles, positions and checkpoint → the signature is released.
 
 | crash or failure                        | on disk                          | recovery                               |
 |-----------------------------------------|----------------------------------|----------------------------------------|
 | before the vault's commit               | nothing                          | the caller appends again               |
-| between the vault's commit and ours     | keys without entries             | the same; the keys serve later entries |
+| between the vault's commit and ours     | keys without entries             | the same; a person's serve later ones  |
 | a key is destroyed between the two      | nothing                          | the batch is sealed anew under new keys|
 | our transaction failed, not persisted   | the former log                   | `open`: positions are the former       |
 | our transaction failed, yet persisted   | the new log                      | `open`: positions are the new          |
@@ -151,7 +151,7 @@ class LedgerWriter(LogWriter):
         return sequenced, head
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
-        """Erase bodies, moments, persons and index rows of entries; their hashes and the grounds stay.
+        """Erase bodies, actors, moments and persons of entries; their hashes and the grounds stay.
 
         Destroy the keys in the vault first: a crash between the two then leaves bodies that nobody can open, and the
         same erasures finish them. Raises `Invalid` (`no-such-entry`).

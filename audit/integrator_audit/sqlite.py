@@ -136,7 +136,7 @@ class SqliteStore(SqliteReading):
             self.connection.executemany("UPDATE entry SET body = ?, marks = ?, seal = ? WHERE idx = ?", changes)
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
-        """Erase bodies, moments, persons and index rows of entries in one transaction; hashes and grounds stay."""
+        """Erase bodies, actors, moments and persons of entries in one transaction; hashes and grounds stay."""
         with translated("ledger"):
             with transaction(self.connection):
                 for erasure in erasures:

@@ -1,7 +1,7 @@
 """The vault is a key store with tables of its own: an SQLite file, or a schema of PostgreSQL.
 
-- It is committed *before* the entries that use its keys: a crash between the two leaves a key without an entry, never
-  an entry without a key.
+- A key that is new is committed *before* the entries that use it: a crash between the two leaves a key without an
+  entry, never an entry without a key. Keys derived from a tree (`personkeys`) are new with the tree only.
 - What is destroyed leaves the store's own files as far as they can bring that about; backups die with the generation
   under which they were wrapped.
 - Several processes may write: each reads the newest generation in the transaction in which it wraps.

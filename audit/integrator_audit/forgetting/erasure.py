@@ -1,12 +1,14 @@
 """Erase entries: their keys, bodies, index rows and lists go; hashes, part A and every other proof stay.
 
-An erasure goes, for some entries at a time: keys of their actors destroyed → bodies and index rows erased in the log
-→ noted in the register. Then, once for all of them: the persons' keys destroyed → the lists under their labels erased
-→ their label keys destroyed. It is complete when the generation of keys has changed (`finish`).
+By order, in one transaction of the log: the person's key destroyed, or entries that stay sealed under a newer one →
+keys of actors destroyed → bodies and the person's index rows erased → noted in the register; then an older key that
+entries were sealed anew from is destroyed. By retention the same for some entries at a time, and the keys of the whole
+class at the end. Then the lists under the persons' labels are erased, and their label keys destroyed. It is complete
+when the generation of keys has changed (`finish`).
 
 | crash                             | on disk                               | recovery                               |
 |-----------------------------------|---------------------------------------|----------------------------------------|
-| after an actor's key is destroyed | a body whose part P nobody opens      | the next run erases the rest           |
+| after a key is destroyed          | bodies or actors that nobody opens    | the next run erases the rest           |
 | after the log's transaction       | erased entries, not in the register   | counted short by one chunk             |
 | before the lists are erased       | erased entries, still listed by place | the next run goes over all lists again |
 | between rewrap and retire         | two generations                       | `finish` goes on                       |

@@ -151,7 +151,7 @@ class PostgresStore(PostgresReading):
         self._vacuum.want()
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
-        """Erase bodies, moments, persons and index rows of entries in one transaction; hashes and grounds stay.
+        """Erase bodies, actors, moments and persons of entries in one transaction; hashes and grounds stay.
 
         What is erased already is passed over and keeps its first ground. Raises `Invalid` (`no-such-entry`).
         """
