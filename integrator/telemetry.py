@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
 import structlog
 from opentelemetry import metrics, trace
+from opentelemetry.trace import Span, Status, StatusCode
 
 LOG_EVENTS: Final[dict[str, str]] = {
     "directory-rebuilt": "The copy belonged to another topic or cluster; it is made anew from the topic.",
@@ -76,6 +79,17 @@ def log(room: str) -> structlog.stdlib.BoundLogger:
 def tracer() -> trace.Tracer:
     """Return the tracer of the project."""
     return trace.get_tracer("integrator")
+
+
+@contextmanager
+def span(name: str) -> Generator[Span]:
+    """Open a span, one of `SPANS`. Of an error it says kind and place and never the text, which may quote a record."""
+    with tracer().start_as_current_span(name, record_exception=False, set_status_on_exception=False) as opened:
+        try:
+            yield opened
+        except BaseException as error:
+            opened.set_status(Status(StatusCode.ERROR, place_of(error)))
+            raise
 
 
 def meter() -> metrics.Meter:

@@ -30,7 +30,7 @@ from integrator.cli import (
     topics,
 )
 from integrator.domain.errors import Busy, IntegratorError, Unavailable
-from integrator.operation import logs
+from integrator.operation import dumps, logs
 
 app = typer.Typer(
     help="Registries publish a change once; agencies receive what a law lets them have; citizens can check it.",
@@ -61,6 +61,7 @@ def main() -> None:
     """Run the command line."""
     # Standard output is for the answer alone, and what a library says of an error is said better by the error.
     logs.configure("command", level=logging.WARNING)
+    dumps.forbid()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app()

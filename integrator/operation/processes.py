@@ -41,7 +41,7 @@ from integrator.kafka.logs import calm_aiokafka
 from integrator.kafka.readings import KafkaReadings
 from integrator.kafka.refusals import KafkaRefusals
 from integrator.kafka.worker import make_worker
-from integrator.operation import logs
+from integrator.operation import dumps, logs
 from integrator.operation.brakes import LedgerBrakes
 from integrator.operation.exporting import export
 from integrator.operation.orders import Orders
@@ -373,6 +373,7 @@ async def _main(role: str, installation: Installation) -> None:
 def main(role: str, data: str) -> int:
     """Run one process to its end; returns its exit code."""
     logs.configure(role)
+    dumps.forbid()
     calm_aiokafka()
     try:
         installation = Installation.open(Path(data))

@@ -155,7 +155,7 @@ class Days:
         return due
 
     def _seal(self, opened: _Opened, day: int) -> None:
-        with telemetry.tracer().start_as_current_span("ledger.seal") as span, translated():
+        with telemetry.span("ledger.seal") as span, translated():
             self._tell_key(period_of_day(day))
             leaf = opened.sealer.seal(day)
             span.set_attributes({"day": day, "listed": leaf.listed, "unlisted": leaf.unlisted})

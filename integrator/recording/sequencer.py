@@ -258,7 +258,7 @@ class Sequencer:
         needs = max((statement.needs for _, statement in statements), default=Position(0))
         if not await self._directory_at(needs, stop):
             return False
-        with telemetry.tracer().start_as_current_span("ledger.append") as span:
+        with telemetry.span("ledger.append") as span:
             entries: list[Entry] = []
             with self.directories.read() as view:
                 knowledge = view.knowledge

@@ -19,7 +19,6 @@ _LINKS = 128
 """Links of one span at most, as OpenTelemetry's own limit is."""
 
 _log = telemetry.log("routing")
-_tracer = telemetry.tracer()
 _deliveries = telemetry.meter().create_counter("integrator.deliveries")
 _records = telemetry.meter().create_counter("integrator.lane.records")
 _restarts = telemetry.meter().create_counter("integrator.lane.restarts")
@@ -69,7 +68,7 @@ class LaneReports:
     @contextmanager
     def transaction(self, batches: Sequence[SourceBatch]) -> Generator[None]:
         """Span one transaction, linked to the traces that its records came in."""
-        with _tracer.start_as_current_span("lane.transaction", record_exception=False) as span:
+        with telemetry.span("lane.transaction") as span:
             if span.is_recording():
                 span.set_attribute("lane", self._lane)
                 _link(span, batches)

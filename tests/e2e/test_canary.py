@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ BEFORE = {
     "record": {SOURCE, topics.QUARANTINE},
     "delivered": {DELIVERED},
     "directory pseudonym": {topics.DIRECTORY, "directory copy"},
-    "ledger pseudonym": {topics.DISCLOSURES, "logs", "vault"},
+    "ledger pseudonym": {topics.DISCLOSURES, "logs"},
     "pairwise pseudonym": {DELIVERED},
     "sealed number": {topics.DISCLOSURES},
 }
@@ -75,7 +76,7 @@ def place_of(name: str) -> str:
         known = {"persons.sqlite": "vault", "epochs-index.sqlite": "index", "epochs.sqlite": "epoch log"}
         if file.startswith("public/"):
             return "published files"
-        return known.get(file, "logs" if file.endswith("h1.sqlite") or file.endswith("h2.sqlite") else file)
+        return known.get(file, "logs" if file.endswith(("h1.sqlite", "h2.sqlite")) else file)
     if name == "secrets/citizens.sha256":
         return "tokens"
     return "directory copy" if first == "directory" else first
@@ -190,18 +191,19 @@ async def seal(house: House) -> None:
             )
             stop = asyncio.Event()
             running = asyncio.create_task(process.run(stop))
+            try:
+                await until(partial(is_sealed, files, today + passed - 1, notes=passed), "the day to be sealed")
+            finally:
+                stop.set()
+                await running
 
-            async def is_sealed(day: int = today + passed - 1) -> bool:
-                assert not running.done(), running.result()
-                with closing(open_reading(files.database("epochs"))) as reading:
-                    head = reading.head()
-                return (
-                    head is not None and head.size == day + 1 and len(json.loads(files.consumed.read_text())) >= passed
-                )
 
-            await until(is_sealed, "the day to be sealed")
-            stop.set()
-            await running
+async def is_sealed(files: LedgerFiles, day: int, *, notes: int) -> bool:
+    if not files.consumed.is_file() or len(json.loads(files.consumed.read_text())) < notes:
+        return False
+    with closing(open_reading(files.database("epochs"))) as reading:
+        head = reading.head()
+    return head is not None and head.size == day + 1
 
 
 async def forget(house: House) -> None:
@@ -214,7 +216,7 @@ async def forget(house: House) -> None:
     released = house.integrator("ledger", "release", "--backed-up-until", tomorrow)
     assert released["deleted"]
     (running.data / "secrets" / "citizens.sha256").unlink()
-    # What time does in weeks: segments are rolled, agencies' and set-aside records are past their time, facts compacted.
+    # What weeks do: segments are rolled, what was delivered or set aside is past its time, facts are compacted.
     rolling = {"segment.ms": "1", "file.delete.delay.ms": "100"}
     await configure(running, topics.DISCLOSURES, rolling)
     for topic in (*(topics.agency_topic(*to, "brp", "person") for to in RECIPIENTS), topics.QUARANTINE):

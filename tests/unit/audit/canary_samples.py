@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import re
 from binascii import Error
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +14,7 @@ from typing import Final
 Needles = Mapping[str, Iterable[bytes]]
 """By what they are, the bytes that would give the person away; each is long enough to stand nowhere by chance."""
 
-SHORTEST: Final = 6
+SHORTEST: Final = 5
 _ENCODED: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
 _DEPTH: Final = 3
 
@@ -39,7 +41,30 @@ def layers(data: bytes, depth: int = _DEPTH) -> Iterator[bytes]:
 
 def files_below(root: Path) -> dict[str, bytes]:
     """Return every file below a directory by its path in it: databases, their write-ahead logs, all of them."""
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {str(path.relative_to(root)): written(path) for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def written(path: Path) -> bytes:
+    """Return what was ever written to a file: without its holes, which some programs make large in advance.
+
+    Of a file that its program takes away meanwhile, nothing.
+    """
+    parts: list[bytes] = []
+    try:
+        with path.open("rb") as file:
+            at, end = 0, os.fstat(file.fileno()).st_size
+            while at < end:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+                hole = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+                file.seek(at)
+                parts.append(file.read(hole - at))
+                at = hole
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a hole to the end
+            raise
+    return b"".join(parts)
 
 
 def found(needles: Needles, files: Mapping[str, bytes], *, deep: bool = False) -> dict[str, set[str]]:

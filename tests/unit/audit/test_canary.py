@@ -23,6 +23,7 @@ from integrator_audit.completeness.sorting import Sorter
 from integrator_audit.encoding import from_base64
 from integrator_audit.forgetting.retention import due_day
 from integrator_audit.fsck import fsck
+from integrator_audit.keytree import path_of
 from integrator_audit.openingfile import opening_json, opening_proof
 from tests.unit.audit.canary_house import CANARY, PERIOD_NUMBER, SHARDS, SUBJECT, House, goes, stays
 from tests.unit.audit.canary_samples import files_below, found
@@ -86,6 +87,18 @@ def test_a_person_stands_in_the_ledger_the_vault_and_the_index_and_after_an_orde
 
     assert found(going, house.files()) == dict.fromkeys(STAND, NOWHERE)
     assert found(staying, house.files()) == STAY
+
+
+def test_an_order_leaves_in_the_vault_where_its_tree_was_cut_until_the_class_ends(house: House) -> None:
+    house.filled()
+    place = {"place": [path_of(SUBJECT)[:-1]]}
+    assert found(place, house.files()) == {"place": NOWHERE}
+    house.forget()
+    # Whoever has the pseudonym can tell that an order was carried out about somebody with these forty bits of its hash.
+    assert found(place, house.files()) == {"place": VAULT}
+    house.close_half_year()
+    house.erasing(lambda eraser: eraser.by_retention(due_day(PERIOD_NUMBER, 10)))
+    assert found(place, house.files()) == {"place": NOWHERE}
 
 
 def test_all_that_is_about_others_still_holds_after_a_person_was_forgotten(house: House) -> None:

@@ -8,6 +8,11 @@ import sys
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from integrator import telemetry
 
 NUMBER = "123456782"
 BEGIN = f"""
@@ -60,3 +65,22 @@ def test_a_process_that_ends_of_an_error_says_its_kind_and_place(script: str) ->
     (line,) = lines(script)
     assert (line["event"], line["code"]) == ("process-failed", "unexpected")
     assert line["detail"] == "ValueError at <string>:5"
+
+
+def test_a_span_that_ends_of_an_error_says_its_kind_and_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(telemetry, "tracer", lambda: provider.get_tracer("integrator"))
+    with pytest.raises(ValueError, match=NUMBER), telemetry.span("ledger.append"):
+        raise ValueError(f"{NUMBER} is no date")
+    (span,) = spans.get_finished_spans()
+    told = span.to_json()
+    assert "ValueError at test_logs.py:" in told
+    assert NUMBER not in told
+
+
+def test_a_process_of_the_installation_writes_no_core_file() -> None:
+    script = "from integrator.operation import dumps; dumps.forbid(); import resource; "
+    script += "print(resource.getrlimit(resource.RLIMIT_CORE))"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=60)
+    assert ended.stdout.split() == [b"(0,", b"0)"]
