@@ -135,7 +135,10 @@ def key_class(period: int, retention: int) -> int:
 
 
 def associated_data(origin: bytes, index: int, part: bytes, key_version: int) -> bytes:
-    """Return the additional data under which body (`B`) or actor (`P`) of one entry is encrypted."""
+    """Return the additional data under which body (`B`) or actor (`P`) of one entry is encrypted.
+
+    `key_version` is that of the key that encrypts it: the person's for a body, 1 for an entry's own key.
+    """
     return b"".join((origin, index.to_bytes(8, "big"), part, key_version.to_bytes(4, "big")))
 
 

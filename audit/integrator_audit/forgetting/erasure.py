@@ -16,33 +16,44 @@ when the generation of keys has changed (`finish`).
 - Everything can be done again: what is erased is passed over. So a run that was stopped is started anew.
 - An entry of a day that is not sealed yet waits: its day must list it once.
 - Of a person from whom only some entries go, the others are sealed anew under a new key first, because the old key,
-  which older backups hold, must be destroyed.
+  which older backups hold, must be destroyed. That key is the same in all shards of a half-year: all have to be given.
+- What is withheld under a supervisor's order is not reached by an order to erase, which must not tell that it is there:
+  it stays, and opens. Once it was released it goes with the entry that released it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
+
+from integrator_audit.bodies import Erased as Gone
+from integrator_audit.bodies import open_body
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.index import IndexStore, Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of, label_secret
 from integrator_audit.completeness.pages import PLACE_SIZE, erase_leaves, find, leaves_of, places_of
+from integrator_audit.completeness.unlisted import RELEASE_MEMBER, read_release
 from integrator_audit.errors import Invalid, Refused
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.forgetting.orders import ErasureOrder
 from integrator_audit.forgetting.register import Pending, Register
-from integrator_audit.forgetting.resealing import reseal
+from integrator_audit.forgetting.resealing import reseal, unopened
 from integrator_audit.forgetting.retention import due_lengths
 from integrator_audit.halfyear import period_bounds, period_of_origin
 from integrator_audit.keystore import KeyStore, PersonClass, key_class
+from integrator_audit.parts import SALT_SIZE, read_part
 from integrator_audit.store import EntryRow, Erasure, Ground, Store
 
 CHUNK: Final = 2_000
 """Entries in one transaction."""
+RELEASES: Final = f'"{RELEASE_MEMBER}":'.encode()
+"""What part D of an entry that releases another one has in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +140,23 @@ class Eraser:
         """Erase what an order means.
 
         Raises `Refused` (`order-not-theirs`) when it names an entry that is not about its person, or not here any
-        more, `Invalid` (`order-no-log`) when it names a log that was not given. Then nothing was erased.
+        more, `Refused` (`erase-shards`) or `Invalid` (`order-no-log`) when a log was not given. Then nothing was
+        erased.
         """
         wanted = self._wanted(order)
+        periods = sorted({log.period for log in wanted})
+        if not all(map(self._has_all_shards, periods)):
+            raise Refused("erase-shards", "give all shards of the half-year: a person's key is the same in all of them")
         erased = lists = waiting = 0
-        for number, (log, indices) in enumerate(wanted.items()):
-            limit = self._sealed_end(log, _size(log))
-            ready = [index for index in indices if index < limit]
-            waiting += len(indices) - len(ready)
-            erased += self._erase_theirs(log, order.subject, ready)
-            progress(number + 1, len(wanted))
-        for period in sorted({log.period for log in wanted}):
+        for number, period in enumerate(periods, 1):
+            ready: dict[Log, list[int]] = {}
+            for log in (log for log in wanted if log.period == period):
+                limit = self._sealed_end(log, _size(log))
+                ready[log] = [index for index in wanted[log] if index < limit]
+                waiting += len(wanted[log]) - len(ready[log])
+            erased += self._erase_theirs(period, order.subject, ready)
+            progress(number, len(periods))
+        for period in periods:
             lists += self._erase_lists_of(order.subject, period)
         return Erased({"order": erased} if erased else {}, lists, waiting)
 
@@ -153,49 +170,83 @@ class Eraser:
         return Finished(generation, tuple(retired), self._register.complete(generation, at=self._clock()))
 
     def _wanted(self, order: ErasureOrder) -> dict[Log, list[int]]:
-        by_origin = {log.origin: log for log in self._logs}
-        if order.chosen is None:
-            return {log: found for log in self._logs if (found := _indices_of(log, order.subject))}
         wanted: dict[Log, list[int]] = {}
-        for origin, indices in sorted(order.chosen.items()):
-            log = by_origin.get(origin)
-            if log is None:
-                raise Invalid("order-no-log", f"the order names the log {origin}, which was not given")
+        if order.chosen is None:
+            wanted = {log: found for log in self._logs if (found := _indices_of(log, order.subject))}
+        for origin, indices in sorted((order.chosen or {}).items()):
+            log = self._log(origin)
             theirs = set(_indices_of(log, order.subject))
             if not indices <= theirs and any(log.store.erased(index) is None for index in indices - theirs):
                 raise Refused("order-not-theirs", f"the order names an entry of {origin} that is not its person's")
             wanted[log] = sorted(indices & theirs)
+        for log, index in self._released(wanted, order.subject):
+            wanted.setdefault(log, []).append(index)
         return wanted
 
-    def _erase_theirs(self, log: Log, subject: bytes, indices: Sequence[int]) -> int:
-        """Erase entries of one person from a log to which its writer may be appending.
-
-        Under the log's lock: no commit comes in between, and one that was being prepared is sealed anew, because the
-        vault counts renewals and destructions (`Batch.still_valid`).
-        """
-        if not indices:
-            return 0
-        older: list[tuple[PersonClass, int]] = []
-        with log.store.exclusive():
-            going = set(indices)
-            staying: dict[int, list[EntryRow]] = {}
-            touched: set[int] = set()
-            for index in _indices_of(log, subject):
+    def _released(self, wanted: Mapping[Log, Sequence[int]], subject: bytes) -> list[tuple[Log, int]]:
+        """Return the entries that were withheld until one of these released them."""
+        found: list[tuple[Log, int]] = []
+        for log, indices in wanted.items():
+            for index in indices:
                 row = log.store.entry(index)
                 if row is None or row.is_erased:
                     continue
-                wanted_class = key_class(log.period, row.retention)
-                if index in going:
-                    touched.add(wanted_class)
-                else:
-                    staying.setdefault(wanted_class, []).append(row)
+                try:
+                    d = open_body(row, self._keys, origin=log.origin, period=log.period)["D"][SALT_SIZE:]
+                except Gone:
+                    continue
+                except InvalidTag as error:
+                    raise unopened(index, log.origin) from error
+                released = read_release(read_part(d)) if RELEASES in d else None
+                if released is not None:
+                    old = self._log(released.origin)
+                    hidden = old.store.entry(released.index)
+                    if hidden is not None and hidden.subject == subject:
+                        found.append((old, released.index))
+        return found
+
+    def _log(self, origin: str) -> Log:
+        for log in self._logs:
+            if log.origin == origin:
+                return log
+        raise Invalid("order-no-log", f"the order means an entry of the log {origin}, which was not given")
+
+    def _erase_theirs(self, period: int, subject: bytes, going: Mapping[Log, Sequence[int]]) -> int:
+        """Erase entries of one person from the logs of a half-year, to which their writers may be appending.
+
+        Under the locks of all of them, because they share the person's key: no commit comes in between, and one that
+        was being prepared is sealed anew, because the vault counts renewals and destructions (`Batch.still_valid`).
+        """
+        if not any(going.values()):
+            return 0
+        logs = [log for log in self._logs if log.period == period]
+        older: list[tuple[PersonClass, int]] = []
+        with ExitStack() as stack:
+            for log in logs:
+                stack.enter_context(log.store.exclusive())
+            staying: dict[int, list[tuple[Log, EntryRow]]] = {}
+            touched: set[int] = set()
+            for log in logs:
+                mine = frozenset(going.get(log, ()))
+                for row in _rows_of(log, subject):
+                    wanted_class = key_class(period, row.retention)
+                    if row.number in mine:
+                        touched.add(wanted_class)
+                    else:
+                        staying.setdefault(wanted_class, []).append((log, row))
             for wanted_class in sorted(touched):
                 person = (subject, wanted_class)
-                if rows := staying.get(wanted_class):
-                    older.append((person, reseal(log.store, log.origin, rows, keys=self._keys, person=person)))
-                else:
+                if wanted_class not in staying:
                     self._keys.destroy(people=[person])
-            erased = sum(self._erase(log, chunk, "order") for chunk in _chunks(iter(indices)))
+                    continue
+                newest = self._keys.renew(person)
+                for log in logs:
+                    rows = [row for of, row in staying[wanted_class] if of is log]
+                    reseal(log.store, log.origin, rows, keys=self._keys, person=person, newest=newest)
+                older.append((person, newest.version))
+            erased = sum(
+                self._erase(log, chunk, "order") for log, indices in going.items() for chunk in _chunks(iter(indices))
+            )
         for person, version in older:
             self._keys.destroy_older(person, version)
         return erased
@@ -311,6 +362,15 @@ def _indices_of(log: Log, subject: bytes) -> list[int]:
         found += page
         before = page[-1]
     return found[::-1]
+
+
+def _rows_of(log: Log, subject: bytes) -> Iterator[EntryRow]:
+    """Yield the entries of a person in a log that are not erased, also those that are listed under nobody."""
+    # LIMIT: a store keeps no list of whom unlisted entries are about, so all are looked at: some ten thousand in a log.
+    for index in (*_indices_of(log, subject), *log.store.unlisted_between(0, _size(log))):
+        row = log.store.entry(index)
+        if row is not None and row.subject == subject and not row.is_erased:
+            yield row
 
 
 def _chunks(indices: Iterator[int]) -> Iterator[list[int]]:

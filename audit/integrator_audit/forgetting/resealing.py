@@ -13,29 +13,35 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from integrator_audit.errors import Tampered
-from integrator_audit.keystore import NONCE_SIZE, KeyStore, PersonClass, associated_data
+from integrator_audit.keystore import NONCE_SIZE, KeyStore, PersonClass, PersonKey, associated_data
 from integrator_audit.store import EntryRow, Store, entry_seal
 
 
-def reseal(store: Store, origin: str, rows: Sequence[EntryRow], *, keys: KeyStore, person: PersonClass) -> int:
-    """Bring these entries of one person and class to a new key; return its version, for `destroy_older` afterwards.
+def reseal(  # noqa: PLR0913  whose rows, and from which key to which
+    store: Store, origin: str, rows: Sequence[EntryRow], *, keys: KeyStore, person: PersonClass, newest: PersonKey
+) -> None:
+    """Bring these entries of one person and class to the key `newest`; use `destroy_older` when all logs are done.
 
     Raises `Tampered` (`entry-changed`) when a body does not open: nothing is changed then.
     """
-    newest = keys.renew(person)
     moved: list[EntryRow] = []
     for row in rows:
         former = keys.person(*person, row.key_version)
         body = None if former is None else _opened(row, former, origin)
         if body is None:
-            message = f"entry {row.number} of {origin} does not open with its person's key; run fsck before you erase"
-            raise Tampered("entry-changed", message)
+            raise unopened(row.number, origin)
         nonce = os.urandom(NONCE_SIZE)
         data = associated_data(origin.encode(), row.number, b"B", newest.version)
         sealed = row._replace(body=nonce + newest.cipher.encrypt(nonce, body, data), key_version=newest.version)
         moved.append(sealed._replace(seal=entry_seal(sealed)))
-    store.reseal(moved)
-    return newest.version
+    if moved:
+        store.reseal(moved)
+
+
+def unopened(index: int, origin: str) -> Tampered:
+    """Return the error for an entry that does not open."""
+    message = f"entry {index} of {origin} does not open with its person's key; run fsck before you erase"
+    return Tampered("entry-changed", message)
 
 
 def _opened(row: EntryRow, cipher: AESGCM, origin: str) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from integrator_audit import Vault, part
+from integrator_audit.bodies import Erased as Gone
 from integrator_audit.completeness import days
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of
 from integrator_audit.completeness.pages import Stored, find, record_of
+from integrator_audit.completeness.unlisted import Order, release, withheld_part
 from integrator_audit.encoding import from_base64
 from integrator_audit.forgetting.erasure import Erased, Eraser, Finished, Log
 from integrator_audit.forgetting.orders import SCHEMA, ErasureOrder
@@ -26,8 +28,8 @@ from integrator_audit.searching.log import StoredLog
 from integrator_audit.store import EntryRow
 from integrator_audit.stores import open_erasing, open_reading
 from tests.unit.audit.canary_samples import Needles, files_below
-from tests.unit.audit.judging_samples import Judges
-from tests.unit.audit.sealing_samples import FIRST, Installation, entry, number_text, pseudonym, secret, signature
+from tests.unit.audit.judging_samples import SUPERVISOR, Judges
+from tests.unit.audit.sealing_samples import FIRST, HOST, Installation, entry, number_text, pseudonym, secret, signature
 
 CANARY = 77_123_457
 """The number is bsn:977123457, which no other sample has."""
@@ -100,11 +102,38 @@ class House(Installation):
         assert built is not None
         return built
 
-    def erasing(self, work: Callable[[Eraser], Erased | Finished]) -> Erased | Finished:
-        """Lend an eraser over both shards."""
+    def withhold(self) -> int:
+        """Append an entry about the canary to shard 0 that a supervisor's order withholds; return where it is."""
+        today = days.date_of(days.day_of(self.now))
+        note = Order("order 7", "svb", today, today).sign(SUPERVISOR)
+        hidden = entry(CANARY, 77, listed=False, at=AT + 7)
+        hidden = hidden._replace(a=withheld_part(hidden.a, hidden.d, note, supervisor=SUPERVISOR.verifier, day=today))
+        (index,) = self.append([hidden])
+        return index
+
+    def release(self, index: int) -> int:
+        """Append the entry that releases a withheld one of shard 0; return where it is."""
+        reader = self.reader(0, PERIOD_NUMBER)
+        parts = release(reader.opening(index, "ADSP"))
+        reader.close()
+        (at,) = self.append([entry(CANARY, 77, at=AT + 7)._replace(a=parts.a, d=parts.d, s=parts.s, p=parts.p)])
+        return at
+
+    def opens(self, shard: int, index: int) -> bool:
+        """Tell whether the supervisor can be shown an entry whole."""
+        reader = self.reader(shard, PERIOD_NUMBER)
+        try:
+            return bool(reader.opening(index, "ADSP"))
+        except Gone:
+            return False
+        finally:
+            reader.close()
+
+    def erasing(self, work: Callable[[Eraser], Erased | Finished], shards: Sequence[int] = SHARDS) -> Erased | Finished:
+        """Lend an eraser over some shards."""
         logs = [
             Log(self.origin(f"s{shard}", PERIOD_NUMBER), shard, open_erasing(self.file(f"s{shard}", PERIOD_NUMBER)))
-            for shard in SHARDS
+            for shard in shards
         ]
         try:
             return work(Eraser(logs, keys=self.vault, index=self.index, register=self.register, clock=lambda: self.now))
@@ -114,9 +143,7 @@ class House(Installation):
 
     def forget(self) -> None:
         """Carry out an order about the canary, and complete it."""
-        subject = base64.b64encode(SUBJECT).decode()
-        order = ErasureOrder.parse(json.dumps({"schema": SCHEMA, "order": "O-1", "subject": subject}).encode())
-        self.erasing(lambda eraser: eraser.by_order(order))
+        self.erasing(lambda eraser: eraser.by_order(order()))
         self.erasing(lambda eraser: eraser.finish())
 
     def files(self) -> dict[str, bytes]:
@@ -143,6 +170,17 @@ class House(Installation):
         opening = reader.opening(index, letters)
         reader.close()
         return opening
+
+
+def order(**entries: Sequence[int]) -> ErasureOrder:
+    """Return an order about everything of the canary, or about entries by shard."""
+    told: dict[str, Any] = {"schema": SCHEMA, "order": "O-1", "subject": base64.b64encode(SUBJECT).decode()}
+    if entries:
+        half = days.period_name(PERIOD_NUMBER)
+        told["entries"] = [
+            {"origin": f"{HOST}/{log}-{half}", "indices": list(indices)} for log, indices in entries.items()
+        ]
+    return ErasureOrder.parse(json.dumps(told).encode())
 
 
 @cache

@@ -25,7 +25,7 @@ from integrator_audit.forgetting.retention import due_day
 from integrator_audit.fsck import fsck
 from integrator_audit.keytree import path_of
 from integrator_audit.openingfile import opening_json, opening_proof
-from tests.unit.audit.canary_house import CANARY, PERIOD_NUMBER, SHARDS, SUBJECT, House, goes, stays
+from tests.unit.audit.canary_house import CANARY, PERIOD_NUMBER, SHARDS, SUBJECT, House, goes, order, stays
 from tests.unit.audit.canary_samples import files_below, found
 from tests.unit.audit.judging_samples import Judges
 from tests.unit.audit.sealing_samples import FIRST, key, number_text
@@ -120,6 +120,38 @@ def test_all_that_is_about_others_still_holds_after_a_person_was_forgotten(house
     assert closing.erased == 2
     files = [house.file(f"s{shard}", PERIOD_NUMBER) for shard in SHARDS]
     assert all(fsck(file, vault=house.vault).holds for file in (*files, house.epoch_file))
+
+
+def test_some_entries_go_and_the_others_open_in_every_shard_under_a_new_key(house: House) -> None:
+    house.filled()
+    first, second = house.rows()
+    house.erasing(lambda eraser: eraser.by_order(order(s0=[first.number])))
+    assert (house.opens(0, first.number), house.opens(1, second.number)) == (False, True)
+    (left,) = house.rows()
+    assert (left.number, left.key_version) == (second.number, 2)
+    with pytest.raises(Refused) as caught:
+        house.erasing(lambda eraser: eraser.by_order(order()), shards=[1])
+    assert caught.value.code == "erase-shards"
+    assert house.opens(1, second.number)
+    assert all(fsck(house.file(f"s{shard}", PERIOD_NUMBER), vault=house.vault).holds for shard in SHARDS)
+
+
+def test_what_a_supervisors_order_withholds_is_not_reached_and_goes_with_what_releases_it(house: House) -> None:
+    house.filled()
+    hidden = house.withhold()
+    house.at(3)
+    house.sealer().seal_due()
+    house.forget()
+    assert house.opens(0, hidden), "an order to erase must neither reach it nor tell that it is there"
+    going = {"pseudonym": [SUBJECT]}
+    assert found(going, house.files())["pseudonym"] >= {f"s0-{HALF}.sqlite"}
+    shown = house.release(hidden)
+    house.at(4)
+    house.sealer().seal_due()
+    house.forget()
+    assert (house.opens(0, hidden), house.opens(0, shown)) == (False, False)
+    assert found(going, house.files()) == {"pseudonym": NOWHERE}
+    assert fsck(house.file("s0", PERIOD_NUMBER), vault=house.vault).holds
 
 
 def test_a_history_tells_what_was_erased_from_what_was_left_out(house: House) -> None:

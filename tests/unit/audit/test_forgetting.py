@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ from integrator_audit import (
     Verifier,
     verify_opening,
 )
+from integrator_audit.completeness.epoch import ShardRange, blank_leaf
 from integrator_audit.completeness.index import Cut, Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.labels import DAY, SIGNATURE_SIZE, label_of, label_secret
@@ -78,7 +79,9 @@ class House:
         writer.add(fresh_leaves(items, os.urandom(32 * len(items))))
         writer.finish()
         cut = Cut(0, ORIGIN, self.ledger.size, self.ledger.checkpoint)
-        self.index.finish(epoch, b"leaf", shapes={Trie.PERSONS: writer.shape}, cuts=[cut])
+        shards = (ShardRange(0, 0, self.ledger.size, self.ledger.root),)
+        leaf = replace(blank_leaf(epoch, sealed_at=NOW), shards=shards).encode()
+        self.index.finish(epoch, leaf, shapes={Trie.PERSONS: writer.shape}, cuts=[cut])
 
     def list_of(self, day: str, person: bytes) -> Any:
         epoch = epoch_of_day(date.fromisoformat(day))
