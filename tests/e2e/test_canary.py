@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,9 +60,11 @@ BEFORE = {
     "ledger pseudonym": {topics.DISCLOSURES, "logs"},
     "pairwise pseudonym": {DELIVERED},
     "sealed number": {topics.DISCLOSURES},
+    "child": {topics.REQUESTS, topics.DIRECTORY, "directory copy"},
 }
 """Where each may stand, and must: what the search cannot find, its silence says nothing about."""
-AFTER = {kind: set[str]() for kind in BEFORE} | {"directory pseudonym": {topics.DIRECTORY, "directory copy"}}
+STAYS = {topics.DIRECTORY, "directory copy"}
+AFTER = {kind: set[str]() for kind in BEFORE} | {"directory pseudonym": STAYS, "child": STAYS}
 """LIMIT: nothing takes a person out of the directory yet: what was inscribed under the pseudonym stays."""
 
 
@@ -96,6 +99,11 @@ class House:
     quarantined: list[int] = field(default_factory=list)
 
     @property
+    def outside(self) -> Path:
+        """Where source and agency keep their own files."""
+        return self.running.data.parent / "outside"
+
+    @property
     def installation(self) -> Installation:
         return self.running.installation
 
@@ -120,20 +128,22 @@ async def live(house: House) -> None:
     await running.apply([*stated, Stated(inscribed, Origin("canary"))])
     population = installed_population()(seed=7, families=40)
     (death,) = (one for one in population.deaths(1) if one.value["bsn"] == person.value)
-    async with running.owner("brp") as owner:
-        await owner.publish(death)
-    # Once more, so that it is set aside: in a field that no reader knows the number stands whole.
-    (record,) = await read_topic(running.admin, SOURCE)
+    (birth,) = (one for one in population.births(1, municipalities=("9001",)) if one.value["kind"] == "created")
+    child = SubjectRef(population.scheme, birth.value["bsn"])
+    events, noted = house.outside / "events.jsonl", house.outside / "events.done"
+    events.write_text(f"{death.to_json()}\n{birth.to_json()}\n")
+    house.integrator("publish", str(events), "--source", "brp", "--checkpoint", str(noted))
+    # Once more, so that it is set aside: whole, with what it is about.
+    (record,) = [one for one in await read_topic(running.admin, SOURCE) if person.value.encode() in one.bytes]
     await write(running, record.key, record.value + b"\0", partition=record.partition)
     citizens_of(running.installation).register([person])
     await running.decided(SOURCE)
     await running.recorded()
     secrets = running.installation.secrets
-    disclosed = [own("ledger/disclosure", one) for one in await read_topic(running.admin, topics.DISCLOSURES)]
-    assert {one["topic"] for one in disclosed} == {topics.agency_topic(*to, "brp", "person") for to in RECIPIENTS}
-    disclosure = disclosed[0]
     theirs = pseudonym(secrets.get("pseudonym-ledger"), "ledger", person)
-    (told,) = [one for one in disclosure["subjects"] if one["pseudonym"] == theirs]
+    disclosed = [own("ledger/disclosure", one) for one in await read_topic(running.admin, topics.DISCLOSURES)]
+    told = {one["topic"]: who["identity"] for one in disclosed for who in one["subjects"] if who["pseudonym"] == theirs}
+    assert told.keys() == {topics.agency_topic(*to, "brp", "person") for to in RECIPIENTS}
     delivered = await read_topic(running.admin, topics.agency_topic(AGENCY, PURPOSE, "brp", "person"))
     house.needles = {
         "number": [person.value.encode()],
@@ -142,8 +152,25 @@ async def live(house: House) -> None:
         "directory pseudonym": [pseudonym(secrets.get("pseudonym-directory"), "directory", person)],
         "ledger pseudonym": [theirs],
         "pairwise pseudonym": [pairwise_key(secrets.get(f"pairwise-{AGENCY}--{PURPOSE}"), person)],
-        "sealed number": [told["identity"]],
+        "sealed number": list(told.values()),
+        "child": [pseudonym(secrets.get("pseudonym-directory"), "directory", child)],
     }
+    book = house.outside / "received.book"
+    subscribed = (
+        "subscribe",
+        "brp/person",
+        "--purpose",
+        PURPOSE,
+        "--agency",
+        AGENCY,
+        "--max",
+        "1",
+        "--book",
+        str(book),
+    )
+    outcome = await asyncio.to_thread(command, "integrator", *subscribed, "--data", running.data)
+    assert outcome.code == 0, outcome
+    assert person.value in outcome.out
     house.before = house.look()
     house.quarantined.append(len(await read_topic(running.admin, topics.QUARANTINE)))
     await write(running, record.key, None, partition=record.partition)
@@ -219,7 +246,8 @@ async def forget(house: House) -> None:
     # What weeks do: segments are rolled, what was delivered or set aside is past its time, facts are compacted.
     rolling = {"segment.ms": "1", "file.delete.delay.ms": "100"}
     await configure(running, topics.DISCLOSURES, rolling)
-    for topic in (*(topics.agency_topic(*to, "brp", "person") for to in RECIPIENTS), topics.QUARANTINE):
+    received = [topics.agency_topic(*to, "brp", "person") for to in (*RECIPIENTS, ("groeifonds", "startbedrag"))]
+    for topic in (*received, topics.QUARANTINE, topics.REQUESTS):
         await configure(running, topic, rolling | {"retention.ms": "1"})
     compacting = {"min.cleanable.dirty.ratio": "0.001", "delete.retention.ms": "0", "max.compaction.lag.ms": "1"}
     await configure(running, SOURCE, rolling | compacting)
@@ -258,6 +286,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     population = installed_population()(seed=7, families=40)
     (eldest,) = population.eldest(1)
     house = House(Running(data), SubjectRef(population.scheme, eldest.number))
+    house.outside.mkdir()
     house.running.start()
     patched = pytest.MonkeyPatch()
     patched.setattr(sealing, "LOOK", 0.1)
@@ -283,6 +312,15 @@ def test_after_an_order_and_what_time_does_a_person_stands_only_where_the_regist
 
 def test_a_fact_that_is_to_be_forgotten_is_not_kept_in_the_quarantine(house: House) -> None:
     assert house.quarantined == [1, 1]
+
+
+def test_what_source_and_agency_note_for_themselves_holds_nobody(house: House) -> None:
+    kept = files_below(house.outside)
+    assert kept.keys() == {"events.jsonl", "events.done", "received.book"}
+    assert all(kept.values())
+    assert found(house.needles, kept, deep=True)["number"] == {"events.jsonl"}
+    notes = {name: data for name, data in kept.items() if name != "events.jsonl"}
+    assert found(house.needles, notes, deep=True) == {kind: set() for kind in house.needles}
 
 
 def test_no_command_of_the_operator_repeats_the_number(house: House) -> None:
