@@ -29,6 +29,7 @@ _GONE: Final = bytes(SEED_SIZE)
 # With a seed and a byte they fill one block of SHA-256.
 _CHILD: Final = b"integrator/keytree/v1\0"
 _PERSON: Final = b"integrator/keytree/person/v1\0"
+_BYTES: Final = [bytes((byte,)) for byte in range(256)]
 
 Load = Callable[[bytes], bytes | None]
 """Return what is stored for the node at a path (0 to 5 bytes), None when nothing is."""
@@ -42,7 +43,7 @@ def path_of(pseudonym: bytes) -> bytes:
 def descend(seed: bytes, path: bytes) -> bytes:
     """Return the seed below `seed` at the end of `path`."""
     for byte in path:
-        seed = sha256(_CHILD + seed + bytes((byte,))).digest()
+        seed = sha256(_CHILD + seed + _BYTES[byte]).digest()
     return seed
 
 

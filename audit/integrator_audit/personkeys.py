@@ -65,11 +65,14 @@ class PersonKeys:
         found: dict[PersonClass, PersonKey] = {}
         missing: list[PersonClass] = []
         for one in wanted:
-            key = known.get(one) or self._find(one)
+            key = known.get(one)
             if key is None:
-                missing.append(one)
-            else:
-                found[one] = known[one] = key
+                key = self._find(one)
+                if key is None:
+                    missing.append(one)
+                    continue
+                known[one] = key
+            found[one] = key
         if missing:
             try:
                 with self._tables.transaction():

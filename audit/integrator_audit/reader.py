@@ -60,6 +60,8 @@ class LedgerReader:
         self._keys = keys
         self._lock = threading.Lock()
         self._identity = store.identity()
+        # Owned by the lock: subtrees that never change.
+        self._subtrees: dict[tuple[int, int], bytes] = {}
 
     @classmethod
     def open(
@@ -190,12 +192,13 @@ class LedgerReader:
         if not set(parts) <= set(LETTERS):
             raise Invalid("opening-parts", f"parts are named by letters of {LETTERS}")
         with self._moment() as head:
+            size = head.size if note is None else min(read_unverified(note).size, head.size)
             note = head.note if note is None else note
-            size = min(read_unverified(note).size, head.size)
             row = self._store.entry(index) if 0 <= index < size else None
             if row is None and 0 <= index < size:
                 raise Tampered("entry-missing", f"entry {index} of {self.origin} is missing from the file; run fsck")
-            proof = [] if row is None else inclusion_proof(index, size, subtree_reader(self._tile_data))
+            subtree = subtree_reader(self._tile_data, kept=self._subtrees)
+            proof = [] if row is None else inclusion_proof(index, size, subtree)
         if row is None:
             raise Invalid("no-such-entry", f"the log has {size} entries, there is no entry {index}")
         opening: dict[str, object] = {"origin": self.origin, "index": index, "type": row.type}

@@ -19,6 +19,8 @@ ENTRIES = -1
 MAX_LEVEL = 63
 MAX_ENTRY = 0xFFFF
 MAX_INDEX = (1 << 63) - 1
+MAX_KEPT = 1 << 16
+"""So many subtrees `subtree_reader` remembers: those of 16 million entries, in ten megabytes."""
 
 _TILE = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
 
@@ -144,19 +146,37 @@ def prefix(name: TileName, data: bytes) -> bytes:
     return frame_entries(entries)
 
 
-def subtree_reader(tile: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+def subtree_reader(
+    tile: Callable[[int, int], bytes], *, kept: dict[tuple[int, int], bytes] | None = None
+) -> Callable[[int, int], bytes]:
     """Return the `Subtree` of `merkle` over stored tiles; `tile(level, index)` gives as much of a tile as there is.
 
-    The subtree's hash raises `Tampered` when a tile is narrower than the tree's size implies.
+    The subtree's hash raises `Tampered` when a tile is narrower than the tree's size implies. A complete subtree never
+    changes: `kept` remembers, from one reader of a log to the next, those that were folded above the first level; it is
+    emptied at `MAX_KEPT`.
     """
+    # The full tile of each level that was asked for last: a proof asks for up to eight subtrees of one tile.
+    last: dict[int, tuple[int, bytes]] = {}
 
     def subtree(height: int, index: int) -> bytes:
+        if kept is not None and height > TILE_HEIGHT and (known := kept.get((height, index))) is not None:
+            return known
         level, inside = divmod(height, TILE_HEIGHT)
         span = 1 << inside
         number, offset = divmod(index * span, TILE_WIDTH)
-        data = tile(level, number)[offset * HASH_SIZE : (offset + span) * HASH_SIZE]
-        if len(data) != span * HASH_SIZE:
+        found, data = last.get(level, (-1, b""))
+        if found != number:
+            data = tile(level, number)
+            if len(data) == TILE_WIDTH * HASH_SIZE:
+                last[level] = (number, data)
+        part = data[offset * HASH_SIZE : (offset + span) * HASH_SIZE]
+        if len(part) != span * HASH_SIZE:
             raise Tampered("tile-length", f"tile {TileName(level, number).path} is narrower than the log's size says")
-        return fold(split_hashes(data, span))
+        folded = fold(split_hashes(part, span))
+        if kept is not None and height > TILE_HEIGHT:
+            if len(kept) >= MAX_KEPT:
+                kept.clear()
+            kept[height, index] = folded
+        return folded
 
     return subtree

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from integrator_audit import Invalid, Tampered
+from integrator_audit import tiles as tiles_module
 from integrator_audit.frontier import Frontier
+from integrator_audit.merkle import HASH_SIZE, inclusion_proof, leaf_hash, verify_inclusion
 from integrator_audit.tiles import (
     ENTRIES,
+    TILE_WIDTH,
     TileName,
     frame_entries,
     is_implied,
@@ -13,6 +18,7 @@ from integrator_audit.tiles import (
     right_edge_names,
     split_bundle,
     split_hashes,
+    subtree_reader,
 )
 
 
@@ -146,3 +152,40 @@ def test_a_frontier_is_not_loaded_from_a_narrower_tile() -> None:
     tiles[0, 0] = tiles[0, 0][:64]
     with pytest.raises(Tampered):
         Frontier.load(3, lambda level, number: tiles[level, number])
+
+
+def test_proofs_are_those_of_the_tree_while_it_grows_and_ask_for_each_tile_once() -> None:
+    leaves = [sha256(b"%d" % number).digest() for number in range(1_400)]
+    frontier, tiles, kept = Frontier(), dict[tuple[int, int], bytes](), dict[tuple[int, int], bytes]()
+    asked: list[tuple[int, int]] = []
+
+    def tile(level: int, index: int) -> bytes:
+        asked.append((level, index))
+        return tiles[level, index]
+
+    for start in range(0, len(leaves), 139):
+        frontier, rows = frontier.extend(leaves[start : start + 139])
+        tiles.update({(row.level, row.number): row.data for row in rows})
+        size, root = frontier.size, frontier.root()
+        for index in range(start % 17, size, 61):
+            asked.clear()
+            proof = inclusion_proof(index, size, subtree_reader(tile, kept=kept))
+            verify_inclusion(leaf_hash(leaves[index]), index, size, proof=proof, root=root)
+            # A full tile is asked for once. One that may still grow is not remembered.
+            full = [one for one in asked if len(tiles[one]) == TILE_WIDTH * HASH_SIZE]
+            assert len(full) == len(set(full))
+    assert {height for height, _ in kept} == {9, 10}
+    # What is remembered is never asked for again.
+    asked.clear()
+    subtree_reader(tile, kept=kept)(9, 0)
+    assert not asked
+
+
+def test_no_more_than_so_many_subtrees_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles_module, "MAX_KEPT", 3)
+    data = b"".join(sha256(b"%d" % number).digest() for number in range(256))
+    kept: dict[tuple[int, int], bytes] = {}
+    subtree = subtree_reader(lambda _level, _index: data, kept=kept)
+    for index in range(8):
+        subtree(9, index)
+        assert 1 <= len(kept) <= 3
