@@ -76,9 +76,12 @@ def records(shape: Shape) -> Iterator[LogRecord]:
     event = 0
     while True:
         event += 1
-        people = [_person(draw, shape, "subject")]
+        subject = draw.randrange(shape.population)
+        people = [_person(subject, "subject")]
         if event % 2:
-            people.append(_person(draw, shape, "parent"))
+            # Anybody but the subject.
+            parent = (subject + draw.randrange(1, shape.population)) % shape.population
+            people.append(_person(parent, "parent"))
         partition = draw.randrange(PARTITIONS)
         digest = draw.randbytes(32)
         for agency in draw.sample(range(AGENCIES), RECEIVE):
@@ -107,9 +110,13 @@ def records(shape: Shape) -> Iterator[LogRecord]:
             yield LogRecord(topics.DISCLOSURES, partition, position, 1_795_520_805_123, None, encode(value))
 
 
-def _person(draw: random.Random, shape: Shape, role: str) -> dict[str, Any]:
-    number = draw.randrange(shape.population)
-    pseudonym = sha256(b"person %d" % number).digest()
+def pseudonym_of(number: int) -> bytes:
+    """Return the pseudonym of a person of the population."""
+    return sha256(b"person %d" % number).digest()
+
+
+def _person(number: int, role: str) -> dict[str, Any]:
+    pseudonym = pseudonym_of(number)
     identity = (pseudonym + pseudonym)[:IDENTITY_SIZE]
     return {"pseudonym": pseudonym, "keyVersion": 1, "identity": identity, "role": role, "mediated": False}
 

@@ -20,7 +20,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -87,22 +87,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--database", default="", help="URL of an empty database; it is cleared after each round")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
+
+    def told(step: str) -> None:
+        print(step, file=sys.stderr)
+
+    found = measure(given.entries, batch=given.batch, rounds=given.rounds, told=told, database=given.database)
+    if given.json:
+        print(json.dumps(found))
+    else:
+        _show(found)
+    return 0
+
+
+def measure(
+    entries: int, *, batch: int, rounds: int, told: Callable[[str], None], database: str = ""
+) -> dict[str, Any]:
+    """Return every figure, and on what they were measured; `main` says what the arguments mean.
+
+    `told` hears of each step before it is taken.
+    """
     machine = describe()
-    with _server(given.database) as (url, pids):
-        prepared = _prepare(url, given.entries, given.batch)
+    with _server(database) as (url, pids):
+        prepared = _prepare(url, entries, batch)
         figures: list[Figure] = []
-        for number in range(given.rounds + 1):
+        for number in range(rounds + 1):
             for at in range(len(LINES)):
                 line = LINES[(at + number) % len(LINES)]
-                print(f"round {number}: {_NAMES[line]}", file=sys.stderr)
+                told(f"round {number}: {_NAMES[line]}")
                 figure = _measure(line, url, prepared, pids)
                 # The first round warms up: files grow, pages are cached, the vault makes its keys.
                 if number:
                     figures.append(figure)
-        versions = _versions(url)
-    shown = _json if given.json else _table
-    shown(figures, prepared, given.entries, machine | versions | {"batch": given.batch})
-    return 0
+        machine |= _versions(url)
+    found = {"machine": machine, "entries": entries, "batch": batch, "rowBytes": round(prepared.row_bytes)}
+    return found | {"lines": _lines(figures, entries)}
 
 
 def _prepare(url: str, count: int, size: int) -> Prepared:
@@ -255,13 +273,8 @@ def _lines(figures: Sequence[Figure], count: int) -> dict[str, dict[str, float]]
     return found
 
 
-def _json(figures: Sequence[Figure], prepared: Prepared, count: int, machine: dict[str, Any]) -> None:
-    document = {"machine": machine, "entries": count, "rowBytes": round(prepared.row_bytes)}
-    print(json.dumps(document | {"lines": _lines(figures, count)}))
-
-
-def _table(figures: Sequence[Figure], prepared: Prepared, count: int, machine: dict[str, Any]) -> None:
-    lines = _lines(figures, count)
+def _show(found: dict[str, Any]) -> None:
+    lines = found["lines"]
     table = Table("line", "rows/s", "least - most", "CPU µs/row", "server CPU µs/row", "of plain copy")
     for line in LINES:
         one = lines[line]
@@ -270,11 +283,10 @@ def _table(figures: Sequence[Figure], prepared: Prepared, count: int, machine: d
         micros = (str(one["cpuMicros"]), str(one["serverCpuMicros"]))
         table.add_row(_NAMES[line], f"{one['rowsPerSecond']:,}", between, *micros, f"{share:.0%}")
     console = Console()
-    console.print(
-        f"{count:,} entries in commits of {machine['batch']:,}, {prepared.row_bytes:.0f} bytes of values a row"
-    )
+    size = f"{found['entries']:,} entries in commits of {found['batch']:,}"
+    console.print(f"{size}, {found['rowBytes']} bytes of values a row")
     console.print(table)
-    console.print(" · ".join(f"{name} {value}" for name, value in machine.items()))
+    console.print(" · ".join(f"{name} {value}" for name, value in found["machine"].items()))
 
 
 if __name__ == "__main__":
