@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +37,7 @@ def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: 
         published = _published(directory, keys)
         if published is not None:
             _check_extends(published, size, tile)
-        names = _names(published.size if published else 0, size)
-        for name in names:
+        for name in _names(published.size if published else 0, size):
             row = tile(name.level, name.index)
             if row is None or row.width < name.width:
                 raise Tampered("tile-missing", f"{name.path} is missing from the file; run fsck")
@@ -110,14 +109,15 @@ def _check_extends(published: Checkpoint, size: int, tile: TileSource) -> None:
         raise Tampered("export-fork", message)
 
 
-def _names(old_size: int, size: int) -> list[TileName]:
-    names: list[TileName] = []
+def _names(old_size: int, size: int) -> Iterator[TileName]:
+    # One after the other: a damaged file may name an astronomic size, and then the first missing tile is the end.
     for level in range(ENTRIES, 64):
         full = hashes_at(level, size) // TILE_WIDTH
         if full == 0 and level > 0:
             break
-        names += [TileName(level, index) for index in range(hashes_at(level, old_size) // TILE_WIDTH, full)]
-    return names + right_edge_names(size)
+        for index in range(hashes_at(level, old_size) // TILE_WIDTH, full):
+            yield TileName(level, index)
+    yield from right_edge_names(size)
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ from integrator_audit.database import connect, translated
 from integrator_audit.errors import Tampered
 from integrator_audit.rawrows import NAMED, RawEntry, Wrong
 from integrator_audit.sqlitereading import ENTRY_COLUMNS, SCHEMA, check_format, unpack_list
-from integrator_audit.store import BLOCK_BITS, EntryRow, block_of
+from integrator_audit.store import BLOCK_BITS, EntryRow
 
 _ENTRIES: Final = ENTRY_COLUMNS.replace(
     " FROM entry",
@@ -21,6 +21,8 @@ _ENTRIES: Final = ENTRY_COLUMNS.replace(
     " LEFT JOIN erased ON erased.idx = entry.idx LEFT JOIN unlisted ON unlisted.idx = entry.idx",
 )
 _NOT_THEIRS: Final = "the index is not that of the entries"
+_LAST_BLOCK: Final = ((1 << 63) - 1 >> BLOCK_BITS) - 1
+"""The last block whose end SQLite can name."""
 # 15 is `BLOCK_BITS`.
 _INDEXES: Final = {
     "by_subject row ({}, {}) belongs to no entry": (
@@ -117,14 +119,14 @@ class SqliteRows:
 
     def _recipients(self) -> Iterator[Wrong]:
         """Compare the lists of recipients with the entries, a block at a time."""
-        limits = self.first("SELECT min(block), max(block) FROM by_recipient") or (None, None)
-        last = (self.first("SELECT max(idx) FROM entry WHERE rid IS NOT NULL") or (None,))[0]
-        if not all(limit is None or isinstance(limit, int) for limit in limits):
-            yield Wrong("index-wrong", "rows of by_recipient", "a block is not a number")
-            return
         known = {block for (block,) in self.query("SELECT DISTINCT block FROM by_recipient")}
-        blocks = known | set(range(0 if last is None else block_of(last) + 1))
-        for block in sorted(blocks):
+        if not all(isinstance(block, int) and 0 <= block <= _LAST_BLOCK for block in known):
+            yield Wrong("index-wrong", "rows of by_recipient", "a block is not the number of one")
+            return
+        # Those that are there, and not all up to the last: one planted number would make them astronomic.
+        query = "SELECT DISTINCT idx >> ? FROM entry WHERE rid IS NOT NULL"
+        held = {block for (block,) in self.query(query, (BLOCK_BITS,)) if 0 <= block <= _LAST_BLOCK}
+        for block in sorted(known | held):
             bounds = (block << BLOCK_BITS, (block + 1) << BLOCK_BITS)
             query = "SELECT idx, rid FROM entry WHERE idx >= ? AND idx < ? AND rid IS NOT NULL"
             theirs = set(self.query(query, bounds))

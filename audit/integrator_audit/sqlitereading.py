@@ -4,6 +4,8 @@
 - Of a recipient the index holds a list for each commit: recipients are few and their entries many.
 - The indexes by person and recipient are partitioned by blocks of indices. A read probes each block, newest first: a
   few hundred probes for ten million entries, in exchange for commits that touch the newest pages only.
+- SQLite lets any column hold any type, and numbers may be astronomic: what a damaged file says ends in `Tampered`
+  (`ledger-damaged`), in a time that follows from its size.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from struct import pack, unpack
 from typing import Any, Final
 
 from integrator_audit.database import connect, translated
-from integrator_audit.errors import Refused
+from integrator_audit.errors import Refused, Tampered
 from integrator_audit.frontier import TileRow
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
 
@@ -61,7 +63,13 @@ ENTRY_COLUMNS: Final = (
 )
 """Columns in the order of `EntryRow`; the commitment is computed by who checks it."""
 
+_ENTRY_TYPES: Final = "iBtimiibbbbbbvBi"
+"""Their types, as for all queries here: t text, b bytes, B bytes or nothing, i a number from 0 on, m a moment in
+milliseconds, v a number of 32 bits."""
+_TYPES: Final = {"t": {str}, "b": {bytes}, "B": {bytes, type(None)}, "i": {int}, "m": {int}, "v": {int}}
+_LARGEST: Final = {"i": (1 << 63) - 1, "m": (1 << 53) - 1, "v": (1 << 32) - 1}
 _CHUNK: Final = 1_000
+_MAX_BLOCKS: Final = 1 << 20
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
 
 
@@ -99,7 +107,7 @@ class SqliteReading:
 
     def identity(self) -> Identity | None:
         """Return which log this is, or None when the file is new."""
-        row = self._row("SELECT origin, vkey, kind FROM identity")
+        row = self._row("ttt", "SELECT origin, vkey, kind FROM identity")
         return None if row is None else Identity(*row)
 
     def head(self) -> Head | None:
@@ -112,40 +120,41 @@ class SqliteReading:
 
     def published(self) -> tuple[int, bytes] | None:
         """Return the newest published size and its note with the cosignatures, or None."""
-        return self._row("SELECT size, note FROM published ORDER BY size DESC LIMIT 1")
+        return self._row("ib", "SELECT size, note FROM published ORDER BY size DESC LIMIT 1")
 
     def is_closed(self) -> bool:
         """Say whether the log was closed for good."""
-        return self._row("SELECT size FROM closing") is not None
+        return self._row("i", "SELECT size FROM closing") is not None
 
     def tile(self, level: int, index: int) -> TileRow | None:
         """Return a tile as wide as it is now."""
-        row = self._row("SELECT level, n, width, data FROM tile WHERE level = ? AND n = ?", level, index)
-        return None if row is None else TileRow(*row)
+        row = self._row("ib", "SELECT width, data FROM tile WHERE level = ? AND n = ?", level, index)
+        return None if row is None else TileRow(level, index, *row)
 
     def entry(self, index: int) -> EntryRow | None:
         """Return one entry; its commitment is computed by who checks it and is empty here."""
-        row = self._row(f"{ENTRY_COLUMNS} WHERE idx = ?", index)
+        row = self._row(_ENTRY_TYPES, f"{ENTRY_COLUMNS} WHERE idx = ?", index)
         return None if row is None else EntryRow._make(row)
 
     def entries(self, start: int, stop: int) -> Iterator[EntryRow]:
         """Yield the entries from `start` to before `stop` in the order of their indices."""
-        return map(
-            EntryRow._make, self._ranged(f"{ENTRY_COLUMNS} WHERE idx >= ? AND idx < ? ORDER BY idx", start, stop)
-        )
+        query = f"{ENTRY_COLUMNS} WHERE idx >= ? AND idx < ? ORDER BY idx"
+        return map(EntryRow._make, self._ranged(_ENTRY_TYPES, query, start, stop))
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Yield (index, number of its statement, moment in ms or 0 when erased) of entries, by index."""
-        return self._ranged("SELECT idx, aid, at FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", start, stop)
+        query = "SELECT idx, aid, at FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
+        return self._ranged("iim", query, start, stop)
 
     def statements(self) -> Iterator[tuple[int, bytes]]:
         """Yield each distinct part A with its number, by number."""
-        (last,) = self._row("SELECT coalesce(max(aid), 0) FROM statement") or (0,)
-        return self._ranged("SELECT aid, bytes FROM statement WHERE aid >= ? AND aid < ? ORDER BY aid", 0, last + 1)
+        (last,) = self._row("i", "SELECT coalesce(max(aid), 0) FROM statement") or (0,)
+        query = "SELECT aid, bytes FROM statement WHERE aid >= ? AND aid <= ? ORDER BY aid"
+        return self._ranged("ib", query, 0, last)
 
     def statement(self, number: int) -> bytes | None:
         """Return the part A with this number."""
-        row = self._row("SELECT bytes FROM statement WHERE aid = ?", number)
+        row = self._row("b", "SELECT bytes FROM statement WHERE aid = ?", number)
         return None if row is None else row[0]
 
     def indices_of(self, subject: bytes, before: int, limit: int) -> list[int]:
@@ -155,14 +164,14 @@ class SqliteReading:
 
     def indices_to(self, recipient: str, before: int, limit: int) -> list[int]:
         """Return at most `limit` indices of a recipient's entries below `before`, newest first."""
-        row = self._row("SELECT rid FROM recipient WHERE name = ?", recipient)
+        row = self._row("i", "SELECT rid FROM recipient WHERE name = ?", recipient)
         if row is None:
             return []
         query = "SELECT list FROM by_recipient WHERE block = ? AND rid = ? AND first < ? ORDER BY first DESC"
         found: list[int] = []
         with translated("ledger"):
             for block in self._blocks_below(before):
-                for (data,) in self.connection.execute(query, (block, row[0], before)):
+                for (data,) in _typed("b", self.connection.execute(query, (block, row[0], before)).fetchall()):
                     found += [index for index in reversed(unpack_list(block, data)) if index < before]
                     if len(found) >= limit:
                         return found[:limit]
@@ -172,7 +181,7 @@ class SqliteReading:
         """Yield each person with listed entries in [start, stop) once, with their indices ascending."""
         query = "SELECT subject, idx FROM by_subject WHERE block = ? AND idx >= ? AND idx < ? ORDER BY subject, idx"
         with translated("ledger"):
-            streams = [self.connection.execute(query, (block, start, stop)) for block in _blocks(start, stop)]
+            streams = [self._stream((bytes, int), query, block, start, stop) for block in _blocks(start, stop)]
             for subject, group in _grouped(streams):
                 yield subject, [index for _, index in group]
 
@@ -180,65 +189,81 @@ class SqliteReading:
         """Yield each recipient with entries in [start, stop) once, with their indices ascending, erased ones too."""
         query = "SELECT rid, block, list FROM by_recipient WHERE block = ? AND first < ? ORDER BY rid, first"
         with translated("ledger"):
-            names = dict(self.connection.execute("SELECT rid, name FROM recipient").fetchall())
-            streams = [self.connection.execute(query, (block, stop)) for block in _blocks(start, stop)]
+            names = dict(_typed("it", self.connection.execute("SELECT rid, name FROM recipient").fetchall()))
+            streams = [self._stream((int, int, bytes), query, block, stop) for block in _blocks(start, stop)]
             for number, group in _grouped(streams):
                 listed = [index for _, block, data in group for index in unpack_list(block, data)]
+                if number not in names:
+                    raise _damaged(f"there is no recipient {number}")
                 if indices := [index for index in listed if start <= index < stop]:
                     yield names[number], indices
 
     def unlisted_between(self, start: int, stop: int) -> list[int]:
         """Return the indices of the entries in [start, stop) that are not listed under persons, ascending."""
         query = "SELECT idx FROM unlisted WHERE idx >= ? AND idx < ? ORDER BY idx"
-        return [index for (index,) in self._ranged(query, start, stop)]
+        return [index for (index,) in self._ranged("i", query, start, stop)]
 
     def with_retention(self, years: int, start: int, stop: int) -> Iterator[int]:
         """Yield the indices in [start, stop) of entries that are kept so long and are not erased, ascending."""
         query = "SELECT idx, marks >> 9 & 255, body = x'' FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
-        return (index for index, kept, gone in self._ranged(query, start, stop) if kept == years and not gone)
+        return (index for index, kept, gone in self._ranged("iii", query, start, stop) if kept == years and not gone)
 
     def erased(self, index: int) -> Ground | None:
         """Return why an entry was erased, or None when it was not."""
-        row = self._row("SELECT ground FROM erased WHERE idx = ?", index)
+        row = self._row("t", "SELECT ground FROM erased WHERE idx = ?", index)
         return None if row is None else row[0]
 
     def erasures(self, start: int, stop: int) -> Iterator[Erasure]:
         """Yield what was erased in [start, stop), by index."""
         query = "SELECT idx, ground FROM erased WHERE idx >= ? AND idx < ? ORDER BY idx"
-        return (Erasure(*row) for row in self._ranged(query, start, stop))
+        return (Erasure(*row) for row in self._ranged("it", query, start, stop))
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next position to read by (topic, partition)."""
         with translated("ledger"):
-            rows = self.connection.execute("SELECT topic, part, next FROM position").fetchall()
+            rows = _typed("tii", self.connection.execute("SELECT topic, part, next FROM position").fetchall())
         return {(topic, partition): position for topic, partition, position in rows}
 
     def set_asides(self) -> list[SetAside]:
         """Return the records that were set aside."""
         with translated("ledger"):
-            rows = self.connection.execute("SELECT topic, part, position, reason FROM set_aside").fetchall()
+            query = "SELECT topic, part, position, reason FROM set_aside"
+            rows = _typed("tiit", self.connection.execute(query).fetchall())
         return [SetAside(*row) for row in rows]
 
-    def _row(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
+    def _row(self, types: str, query: str, *parameters: object) -> tuple[Any, ...] | None:
         with translated("ledger"):
-            return self.connection.execute(query, parameters).fetchone()
+            row = self.connection.execute(query, parameters).fetchone()
+        return None if row is None else _typed(types, [row])[0]
 
     def _head(self, where: str, *parameters: object) -> Head | None:
-        row = self._row(f"SELECT size, root, note, consumed, at FROM checkpoint {where}", *parameters)  # noqa: S608
+        query = f"SELECT size, root, note, consumed, at FROM checkpoint {where}"  # noqa: S608
+        row = self._row("ibbbm", query, *parameters)
         return None if row is None else Head(*row)
 
-    def _ranged(self, query: str, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
-        """Yield rows by number, some at a time: no statement stays open between two steps."""
+    def _ranged(self, types: str, query: str, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+        """Yield rows by number, their first column, some at a time: no statement stays open between two steps."""
+        query = f"{query} LIMIT {_CHUNK}"
         with translated("ledger"):
-            for low in range(start, stop, _CHUNK):
-                yield from self.connection.execute(query, (low, min(low + _CHUNK, stop))).fetchall()
+            while rows := _typed(types, self.connection.execute(query, (start, stop)).fetchall()):
+                yield from rows
+                start = rows[-1][0] + 1
+                if len(rows) < _CHUNK:
+                    break
+
+    def _stream(self, types: tuple[type, ...], query: str, *parameters: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of one block of an index, which must not be held."""
+        for row in self.connection.execute(query, parameters):
+            if tuple(map(type, row)) != types:
+                raise _damaged("an index has a column of another type than it was made with")
+            yield row
 
     def _newest(self, query: str, key: object, before: int, limit: int) -> list[int]:
         found: list[int] = []
         with translated("ledger"):
             for block in self._blocks_below(before):
                 rows = self.connection.execute(query, (block, key, before, limit - len(found)))
-                found += [index for (index,) in rows]
+                found += [index for (index,) in _typed("i", rows.fetchall())]
                 if len(found) >= limit:
                     break
         return found
@@ -246,11 +271,29 @@ class SqliteReading:
     def _blocks_below(self, before: int) -> Iterator[int]:
         """Yield the blocks of the indexes that hold something below an index, newest first."""
         (last,) = self.connection.execute("SELECT coalesce(max(idx), -1) FROM entry").fetchone()
-        return iter(range(block_of(min(before - 1, last)), -1, -1))
+        return reversed(_blocks(0, min(before, last + 1)))
 
 
 def _blocks(start: int, stop: int) -> range:
-    return range(block_of(start), block_of(stop - 1) + 1) if start < stop else range(0)
+    """Return the blocks of the indexes in which entries from `start` to before `stop` stand."""
+    blocks = range(block_of(start), block_of(stop - 1) + 1) if start < stop else range(0)
+    if len(blocks) > _MAX_BLOCKS:
+        raise _damaged(f"it says to have an entry {stop - 1}")
+    return blocks
+
+
+def _typed(types: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return rows whose columns have these types."""
+    for kind, column in zip(types, zip(*rows, strict=True), strict=bool(rows)):
+        if not _TYPES[kind].issuperset(map(type, column)):
+            raise _damaged("a column has another type than it was made with")
+        if kind in _LARGEST and not 0 <= min(column) <= max(column) <= _LARGEST[kind]:
+            raise _damaged("a number is out of range")
+    return rows
+
+
+def _damaged(what: str) -> Tampered:
+    return Tampered("ledger-damaged", f"the file of the ledger is damaged: {what}; run fsck")
 
 
 def _grouped(streams: Sequence[Iterator[tuple[Any, ...]]]) -> Iterator[tuple[Any, Iterator[tuple[Any, ...]]]]:
@@ -265,6 +308,8 @@ def pack_list(indices: Sequence[int]) -> bytes:
 
 def unpack_list(block: int, data: bytes) -> list[int]:
     """Return what `pack_list` packed."""
+    if len(data) % 2:
+        raise _damaged("a list of a recipient's entries is cut")
     start = block << BLOCK_BITS
     return [start + offset for offset in unpack(f">{len(data) // 2}H", data)]
 

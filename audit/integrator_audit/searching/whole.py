@@ -68,7 +68,7 @@ def write_whole(  # noqa: PLR0913  the parts of what is asked for
 
     It stands under the newest published checkpoint, which witnesses have cosigned, where that is large enough, else
     under the newest. `stop` is by default the size of the published one, else of the log. Raises `Invalid`
-    (`whole-range`).
+    (`whole-range`), `Tampered` (`entry-missing`, `entry-changed`).
     """
     with store.snapshot():
         identity, head = store.identity(), store.head()
@@ -92,7 +92,11 @@ def write_whole(  # noqa: PLR0913  the parts of what is asked for
             packed.write(_line(header))
             numbers: dict[bytes, int] = {}
             closed = 0
+            following = start
             for rows in _chunks(store.entries(start, stop)):
+                if [row.number for row in rows] != list(range(following, following + len(rows))):
+                    raise Tampered("entry-missing", f"an entry from {following} on is missing from the file; run fsck")
+                following += len(rows)
                 told = [0] * len(rows)
                 for at, row in enumerate(rows):
                     if close_unlisted and not row.listed:
@@ -100,10 +104,12 @@ def write_whole(  # noqa: PLR0913  the parts of what is asked for
                         continue
                     if row.a not in numbers:
                         numbers[row.a] = len(numbers) + 1
-                        packed.write(_line({"statement": numbers[row.a], "text": row.a.decode()}))
+                        packed.write(_line({"statement": numbers[row.a], "text": _text(row)}))
                     told[at] = numbers[row.a]
                 packed.write(_entries(rows, told))
                 progress(rows[-1].number + 1 - start, stop - start)
+            if following != stop:
+                raise Tampered("entry-missing", f"entry {following} is missing from the file; run fsck")
     return Written(start, stop, size, len(numbers), closed)
 
 
@@ -178,6 +184,13 @@ def _entries(rows: Sequence[EntryRow], numbers: Sequence[int]) -> bytes:
     columns = [salts, *([row.hashes[at * HASH_SIZE : (at + 1) * HASH_SIZE] for row in rows] for at in (1, 2, 3))]
     members: dict[str, object] = {"entries": list(numbers), "types": to_base64(bytes(row.type for row in rows))}
     return _line(members | {name: to_base64(b"".join(column)) for name, column in zip(_COLUMNS, columns, strict=True)})
+
+
+def _text(row: EntryRow) -> str:
+    try:
+        return row.a.decode()
+    except UnicodeDecodeError as error:
+        raise Tampered("entry-changed", f"part A of entry {row.number} is not text; run fsck") from error
 
 
 def _line(members: dict[str, object]) -> bytes:

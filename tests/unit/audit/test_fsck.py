@@ -184,6 +184,14 @@ def test_a_size_and_a_tile_that_were_put_in_from_nowhere_have_an_end(log: Place)
     assert not check(log).holds
 
 
+@pytest.mark.parametrize("index", [1 << 62, (1 << 63) - 1])
+def test_an_entry_and_a_list_at_an_astronomic_place_fill_no_memory(log: Place, index: int) -> None:
+    log.damage("UPDATE entry SET idx = ? WHERE idx = 3", index)
+    assert ("entry-surplus", f"row of entry {index}") in found(check(log))
+    log.damage("INSERT INTO by_recipient SELECT ?, rid, first, list FROM by_recipient LIMIT 1", index)
+    assert ("index-wrong", "rows of by_recipient") in found(check(log))
+
+
 def test_a_row_and_its_bundle_changed_together_are_caught_by_the_tile_and_the_root(log: Place) -> None:
     log.damage("UPDATE entry SET h = flip(h, 40) WHERE idx = 300")
     report = check(log)

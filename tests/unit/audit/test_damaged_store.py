@@ -1,0 +1,120 @@
+"""A ledger file with a column of any other type or size: whoever reads it says that it is damaged, nothing worse."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from integrator_audit import AuditError, LedgerReader, Tampered
+from integrator_audit.searching.log import StoredLog
+from integrator_audit.searching.query import LogSearch, Question
+from integrator_audit.searching.whole import write_whole
+from integrator_audit.sqlitereading import SqliteReading
+from integrator_audit.store import Erasure
+from tests.unit.audit.audit_samples import Place, entry, fill
+
+VALUES: dict[str, object] = {
+    "text": "text",
+    "no bytes": b"",
+    "negative": -1,
+    "astronomic": 1 << 62,
+}
+TABLES = (
+    *("identity", "closing", "statement", "recipient", "entry", "by_subject", "by_recipient", "unlisted"),
+    *("draw", "erased", "tile", "checkpoint", "published", "position", "set_aside"),
+)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Return a log with something in every table but one, its file alone and whole."""
+    place = Place(tmp_path_factory.mktemp("good") / "log")
+    place.directory.mkdir()
+    fill(place, 30)
+    ledger = place.ledger()
+    ledger.append([entry(100)._replace(listed=False)])
+    ledger.publish(ledger.checkpoint)
+    ledger._store.erase([Erasure(5, "order")])
+    ledger.freeze()
+    ledger.close()
+    return place
+
+
+def read_openings(place: Place) -> None:
+    with closing(place.reader()) as reader:
+        for index in (0, 3, 5):
+            with suppress(AuditError):
+                reader.opening(index, "ADSP")
+        reader.indices_of(entry(3).subject or b"")
+        reader.indices_to("svb")
+        reader.resource("checkpoint", published=True)
+        reader.export(place.directory / "site")
+
+
+def read_rows(place: Place) -> None:
+    with closing(SqliteReading.read_only(place.ledger_file)) as store:
+        head = store.head()
+        size = 0 if head is None else head.size
+        readings: list[Callable[[], object]] = [
+            *(lambda: list(store.entries(0, size)), lambda: list(store.statements()), store.positions),
+            *(lambda: list(store.persons_between(0, size)), lambda: list(store.recipients_between(0, size))),
+            *(store.set_asides, lambda: store.unlisted_between(0, size), lambda: list(store.erasures(0, size))),
+            *(lambda: write_whole(store, io.BytesIO()), lambda: list(store.with_retention(20, 0, size))),
+        ]
+        for read in readings:
+            with suppress(AuditError):
+                read()
+
+
+def search(place: Place) -> None:
+    with closing(StoredLog.open(str(place.ledger_file))) as log:
+        LogSearch(log, place.directory / "none", left_out=frozenset()).find(Question(), limit=100)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_column_of_another_type_or_size_ends_no_reader_but_with_an_error_of_ours(
+    good: Place, tmp_path: Path, table: str
+) -> None:
+    content = good.ledger_file.read_bytes()
+    with closing(sqlite3.connect(good.ledger_file)) as connection:
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    for column in columns:
+        for name, value in VALUES.items():
+            place = Place(tmp_path / f"{column} {name}")
+            shutil.copytree(good.directory, place.directory)
+            place.ledger_file.write_bytes(content)
+            with closing(sqlite3.connect(place.ledger_file)) as connection, suppress(sqlite3.IntegrityError):
+                connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+                connection.commit()
+            for read in (read_openings, read_rows, search):
+                with suppress(AuditError):
+                    read(place)
+            shutil.rmtree(place.directory)
+
+
+def test_an_entry_that_is_missing_is_not_left_out_of_a_whole_list(good: Place, tmp_path: Path) -> None:
+    for missing in (0, 7, 30):
+        place = Place(tmp_path / str(missing))
+        shutil.copytree(good.directory, place.directory)
+        place.damage("DELETE FROM entry WHERE idx = ?", missing)
+        with closing(SqliteReading.read_only(place.ledger_file)) as store, pytest.raises(Tampered) as caught:
+            write_whole(store, io.BytesIO())
+        assert caught.value.code == "entry-missing"
+
+
+def test_rows_with_astronomic_numbers_do_not_make_a_read_endless(good: Place, tmp_path: Path) -> None:
+    place = good.copy(str(tmp_path / "astronomic"))
+    place.damage("UPDATE statement SET aid = 1 << 62 WHERE aid = 7")
+    place.damage("UPDATE entry SET idx = 1 << 62 WHERE idx = 3")
+    with closing(LedgerReader.open(place.ledger_file)) as reader:
+        assert reader.indices_of(b"s" * 32) == []
+    with closing(SqliteReading.read_only(place.ledger_file)) as store:
+        assert len(list(store.statements())) == 31
+        with pytest.raises(Tampered):
+            list(store.persons_between(0, 1 << 62))
