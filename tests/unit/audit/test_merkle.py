@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from integrator_audit import Tampered
@@ -14,7 +16,8 @@ from integrator_audit.merkle import (
     verify_inclusion,
 )
 
-MAX = 300
+MAX = 1_100
+"""Beyond four full tiles, with a partial one."""
 LEAVES = [leaf_hash(b"leaf %d" % number) for number in range(MAX)]
 
 # transparency-dev/merkle, testonly/constants.go: leaf inputs and the roots of sizes 1 to 8.
@@ -95,7 +98,7 @@ def test_the_edge_does_not_depend_on_how_leaves_are_batched(step: int) -> None:
         for level, hashes in enumerate(edge.extend(LEAVES[start : start + step])):
             levels.setdefault(level, []).extend(hashes)
     assert edge.root() == NAIVE.root(0, MAX)
-    assert levels == {0: LEAVES, 1: [NAIVE.root(0, 256)]}
+    assert levels == {0: LEAVES, 1: [NAIVE.root(at * 256, at * 256 + 256) for at in range(MAX // 256)]}
 
 
 def test_an_edge_loaded_from_subtrees_goes_on_as_the_grown_one() -> None:
@@ -106,21 +109,37 @@ def test_an_edge_loaded_from_subtrees_goes_on_as_the_grown_one() -> None:
         assert edge.root() == NAIVE.root(0, MAX)
 
 
-def test_every_inclusion_proof_to_size_300_is_the_naive_one_and_verifies() -> None:
+def numbers(end: int) -> set[int]:
+    """Return numbers below `end` at which a proof changes its form: the ends, the middle, around powers of two."""
+    powers = {1 << bit for bit in range(11)}
+    around = {power + by for power in powers for by in (-1, 0, 1)} | {end - power for power in powers}
+    return {number for number in around | {0, end - 1, end // 2, end // 3} if 0 <= number < end}
+
+
+# Every pair of numbers up to that size is tried in tests/conformance.
+def test_at_every_size_to_1100_inclusion_proofs_are_the_naive_ones_and_verify() -> None:
     for size in range(1, MAX + 1):
-        root = NAIVE.root(0, size)
-        for index in range(size):
-            proof = inclusion_proof(index, size, NAIVE.subtree)
-            assert proof == NAIVE.path(index, 0, size)
-            verify_inclusion(LEAVES[index], index, size, proof=proof, root=root)
+        check_inclusion(size, numbers(size))
 
 
-def test_every_consistency_proof_to_size_300_verifies() -> None:
+def test_from_and_to_every_size_to_1100_consistency_proofs_verify() -> None:
     for size in range(MAX + 1):
-        new = (size, NAIVE.root(0, size))
-        for old_size in range(size + 1):
-            proof = consistency_proof(old_size, size, NAIVE.subtree)
-            verify_consistency((old_size, NAIVE.root(0, old_size)), new, proof=proof)
+        check_consistency(size, numbers(size + 1))
+
+
+def check_inclusion(size: int, indices: Iterable[int]) -> None:
+    root = NAIVE.root(0, size)
+    for index in indices:
+        proof = inclusion_proof(index, size, NAIVE.subtree)
+        assert proof == NAIVE.path(index, 0, size)
+        verify_inclusion(LEAVES[index], index, size, proof=proof, root=root)
+
+
+def check_consistency(size: int, old_sizes: Iterable[int]) -> None:
+    new = (size, NAIVE.root(0, size))
+    for old_size in old_sizes:
+        proof = consistency_proof(old_size, size, NAIVE.subtree)
+        verify_consistency((old_size, NAIVE.root(0, old_size)), new, proof=proof)
 
 
 def test_a_changed_inclusion_proof_does_not_verify() -> None:
