@@ -15,6 +15,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from integrator_audit.columns import typed
 from integrator_audit.keystore import (
     KEY_SIZE,
     KEY_VERSION,
@@ -153,7 +154,8 @@ class PersonKeys:
         if name not in self._nodes:
             if len(self._nodes) >= MAX_NODES:
                 self._nodes.clear()
-            rows = self._tables.rows("SELECT generation, wrapped FROM node WHERE class = ? AND path = ?", name)
+            query = "SELECT generation, wrapped FROM node WHERE class = ? AND path = ?"
+            rows = typed("vb", self._tables.rows(query, name), what="vault")
             unwrap = self._wrapping.unwrap
             self._nodes[name] = unwrap(rows[0][0], NODE, node_name(*name), rows[0][1]) if rows else None
         return self._nodes[name]
@@ -168,15 +170,14 @@ class PersonKeys:
         """Return the newest version of each person who has more than the first."""
         if self._renewed is None:
             query = "SELECT pseudonym, class, max(version) FROM person GROUP BY class, pseudonym"
-            self._renewed = {
-                (pseudonym, wanted_class): version for pseudonym, wanted_class, version in self._tables.rows(query)
-            }
+            rows = typed("bvv", self._tables.rows(query), what="vault")
+            self._renewed = {(pseudonym, wanted_class): version for pseudonym, wanted_class, version in rows}
         return self._renewed
 
     def _stored(self, one: PersonClass, version: int) -> bytes | None:
         pseudonym, wanted_class = one
         query = "SELECT generation, wrapped FROM person WHERE class = ? AND pseudonym = ? AND version = ?"
-        rows = self._tables.rows(query, (wanted_class, pseudonym, version))
+        rows = typed("vb", self._tables.rows(query, (wanted_class, pseudonym, version)), what="vault")
         name = person_name(pseudonym, wanted_class, version)
         return self._wrapping.unwrap(rows[0][0], PERSON, name, rows[0][1]) if rows else None
 

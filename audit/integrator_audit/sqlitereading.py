@@ -20,8 +20,9 @@ from pathlib import Path
 from struct import pack, unpack
 from typing import Any, Final
 
+from integrator_audit.columns import damaged, typed, typed_row
 from integrator_audit.database import connect, translated
-from integrator_audit.errors import Refused, Tampered
+from integrator_audit.errors import Refused
 from integrator_audit.frontier import TileRow
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
 
@@ -64,10 +65,7 @@ ENTRY_COLUMNS: Final = (
 """Columns in the order of `EntryRow`; the commitment is computed by who checks it."""
 
 _ENTRY_TYPES: Final = "iBtimiibbbbbbvBi"
-"""Their types, as for all queries here: t text, b bytes, B bytes or nothing, i a number from 0 on, m a moment in
-milliseconds, v a number of 32 bits."""
-_TYPES: Final = {"t": {str}, "b": {bytes}, "B": {bytes, type(None)}, "i": {int}, "m": {int}, "v": {int}}
-_LARGEST: Final = {"i": (1 << 63) - 1, "m": (1 << 53) - 1, "v": (1 << 32) - 1}
+"""Their types, as `columns` names them, like those of all queries here."""
 _CHUNK: Final = 1_000
 _MAX_BLOCKS: Final = 1 << 20
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
@@ -171,7 +169,7 @@ class SqliteReading:
         found: list[int] = []
         with translated("ledger"):
             for block in self._blocks_below(before):
-                for (data,) in _typed("b", self.connection.execute(query, (block, row[0], before)).fetchall()):
+                for (data,) in typed("b", self.connection.execute(query, (block, row[0], before)).fetchall()):
                     found += [index for index in reversed(unpack_list(block, data)) if index < before]
                     if len(found) >= limit:
                         return found[:limit]
@@ -189,12 +187,12 @@ class SqliteReading:
         """Yield each recipient with entries in [start, stop) once, with their indices ascending, erased ones too."""
         query = "SELECT rid, block, list FROM by_recipient WHERE block = ? AND first < ? ORDER BY rid, first"
         with translated("ledger"):
-            names = dict(_typed("it", self.connection.execute("SELECT rid, name FROM recipient").fetchall()))
+            names = dict(typed("it", self.connection.execute("SELECT rid, name FROM recipient").fetchall()))
             streams = [self._stream((int, int, bytes), query, block, stop) for block in _blocks(start, stop)]
             for number, group in _grouped(streams):
                 listed = [index for _, block, data in group for index in unpack_list(block, data)]
                 if number not in names:
-                    raise _damaged(f"there is no recipient {number}")
+                    raise damaged(f"there is no recipient {number}")
                 if indices := [index for index in listed if start <= index < stop]:
                     yield names[number], indices
 
@@ -221,20 +219,20 @@ class SqliteReading:
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next position to read by (topic, partition)."""
         with translated("ledger"):
-            rows = _typed("tii", self.connection.execute("SELECT topic, part, next FROM position").fetchall())
+            rows = typed("tii", self.connection.execute("SELECT topic, part, next FROM position").fetchall())
         return {(topic, partition): position for topic, partition, position in rows}
 
     def set_asides(self) -> list[SetAside]:
         """Return the records that were set aside."""
         with translated("ledger"):
             query = "SELECT topic, part, position, reason FROM set_aside"
-            rows = _typed("tiit", self.connection.execute(query).fetchall())
+            rows = typed("tiit", self.connection.execute(query).fetchall())
         return [SetAside(*row) for row in rows]
 
     def _row(self, types: str, query: str, *parameters: object) -> tuple[Any, ...] | None:
         with translated("ledger"):
             row = self.connection.execute(query, parameters).fetchone()
-        return None if row is None else _typed(types, [row])[0]
+        return typed_row(types, row)
 
     def _head(self, where: str, *parameters: object) -> Head | None:
         query = f"SELECT size, root, note, consumed, at FROM checkpoint {where}"  # noqa: S608
@@ -245,7 +243,7 @@ class SqliteReading:
         """Yield rows by number, their first column, some at a time: no statement stays open between two steps."""
         query = f"{query} LIMIT {_CHUNK}"
         with translated("ledger"):
-            while rows := _typed(types, self.connection.execute(query, (start, stop)).fetchall()):
+            while rows := typed(types, self.connection.execute(query, (start, stop)).fetchall()):
                 yield from rows
                 start = rows[-1][0] + 1
                 if len(rows) < _CHUNK:
@@ -255,7 +253,7 @@ class SqliteReading:
         """Yield the rows of one block of an index, which must not be held."""
         for row in self.connection.execute(query, parameters):
             if tuple(map(type, row)) != types:
-                raise _damaged("an index has a column of another type than it was made with")
+                raise damaged("an index has a column of another type than it was made with")
             yield row
 
     def _newest(self, query: str, key: object, before: int, limit: int) -> list[int]:
@@ -263,7 +261,7 @@ class SqliteReading:
         with translated("ledger"):
             for block in self._blocks_below(before):
                 rows = self.connection.execute(query, (block, key, before, limit - len(found)))
-                found += [index for (index,) in _typed("i", rows.fetchall())]
+                found += [index for (index,) in typed("i", rows.fetchall())]
                 if len(found) >= limit:
                     break
         return found
@@ -278,22 +276,8 @@ def _blocks(start: int, stop: int) -> range:
     """Return the blocks of the indexes in which entries from `start` to before `stop` stand."""
     blocks = range(block_of(start), block_of(stop - 1) + 1) if start < stop else range(0)
     if len(blocks) > _MAX_BLOCKS:
-        raise _damaged(f"it says to have an entry {stop - 1}")
+        raise damaged(f"it says to have an entry {stop - 1}")
     return blocks
-
-
-def _typed(types: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return rows whose columns have these types."""
-    for kind, column in zip(types, zip(*rows, strict=True), strict=bool(rows)):
-        if not _TYPES[kind].issuperset(map(type, column)):
-            raise _damaged("a column has another type than it was made with")
-        if kind in _LARGEST and not 0 <= min(column) <= max(column) <= _LARGEST[kind]:
-            raise _damaged("a number is out of range")
-    return rows
-
-
-def _damaged(what: str) -> Tampered:
-    return Tampered("ledger-damaged", f"the file of the ledger is damaged: {what}; run fsck")
 
 
 def _grouped(streams: Sequence[Iterator[tuple[Any, ...]]]) -> Iterator[tuple[Any, Iterator[tuple[Any, ...]]]]:
@@ -309,7 +293,7 @@ def pack_list(indices: Sequence[int]) -> bytes:
 def unpack_list(block: int, data: bytes) -> list[int]:
     """Return what `pack_list` packed."""
     if len(data) % 2:
-        raise _damaged("a list of a recipient's entries is cut")
+        raise damaged("a list of a recipient's entries is cut")
     start = block << BLOCK_BITS
     return [start + offset for offset in unpack(f">{len(data) // 2}H", data)]
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from integrator_audit.columns import damaged, typed
 from integrator_audit.errors import Refused
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.generationkeys import GenerationKeys, SingleKey
@@ -118,7 +119,7 @@ class Vault:
         """Return an entry's key, or None when it is destroyed."""
         with self._lock:
             query = "SELECT generation, wrapped FROM entry_key WHERE id = ?"
-            rows = self._tables.rows(query, (key_id,))
+            rows = typed("vb", self._tables.rows(query, (key_id,)), what="vault")
             return self._unwrapped(rows, ENTRY, key_id)
 
     def labels(self, pseudonyms: Iterable[bytes], period: int) -> dict[bytes, bytes]:
@@ -128,7 +129,7 @@ class Vault:
         with self._lock:
             for chunk in _chunks(sorted(set(pseudonyms))):
                 rows = self._tables.rows(query.format(_marks(chunk)), (period, *chunk))
-                for pseudonym, generation, wrapped in rows:
+                for pseudonym, generation, wrapped in typed("bvb", rows, what="vault"):
                     name = label_name(pseudonym, period)
                     found[pseudonym] = self._wrapping.unwrap(generation, LABEL, name, wrapped)
         return found
@@ -272,16 +273,21 @@ class Vault:
         count = self._counted()
         if count != self._destructions:
             self._people.forget()
-            self._wrapping.keep({number for (number,) in self._tables.rows("SELECT number FROM generation")})
+            rows = typed("v", self._tables.rows("SELECT number FROM generation"), what="vault")
+            self._wrapping.keep({number for (number,) in rows})
             self._destructions = count
 
     def _counted(self) -> int:
-        ((count,),) = self._tables.rows("SELECT count FROM destruction")
-        return int(count)
+        return self._one("i", "SELECT count FROM destruction")
 
     def _generation(self) -> int:
-        ((newest,),) = self._tables.rows("SELECT max(number) FROM generation")
-        return int(newest)
+        return self._one("v", "SELECT max(number) FROM generation")
+
+    def _one(self, kind: str, query: str) -> int:
+        rows = typed(kind, self._tables.rows(query), what="vault")
+        if len(rows) != 1:
+            raise damaged("a row is missing, or there are too many", what="vault")
+        return int(rows[0][0])
 
     def _begin_if_new(self) -> None:
         with self._tables.transaction():
@@ -292,7 +298,7 @@ class Vault:
                 self._tables.insert("generation", [(newest, probe)], present="keep")
 
     def _check_key(self) -> None:
-        rows = self._tables.rows("SELECT number, probe FROM generation")
+        rows = typed("vb", self._tables.rows("SELECT number, probe FROM generation"), what="vault")
         for number, probe in rows:
             self._wrapping.check_probe(number, probe)
         if not rows:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
+from integrator_audit.columns import typed
 from integrator_audit.keystore import (
     ENTRY,
     LABEL,
@@ -65,10 +66,11 @@ class VaultTables(Protocol):
 
 
 class Table(NamedTuple):
-    """A table of wrapped things: its name, the columns of its key, and the kind under which they are wrapped."""
+    """A table of wrapped things: its name, the columns of its key with their types, and under which kind it wraps."""
 
     name: str
     columns: tuple[str, ...]
+    types: str
     kind: bytes
 
     def wrapped_name(self, key: Key) -> bytes:
@@ -81,10 +83,10 @@ class Table(NamedTuple):
 
 
 TABLES: Final = (
-    Table("node", ("class", "path"), NODE),
-    Table("person", ("class", "pseudonym", "version"), PERSON),
-    Table("entry_key", ("id",), ENTRY),
-    Table("label", ("period", "pseudonym"), LABEL),
+    Table("node", ("class", "path"), "vb", NODE),
+    Table("person", ("class", "pseudonym", "version"), "vbv", PERSON),
+    Table("entry_key", ("id",), "b", ENTRY),
+    Table("label", ("period", "pseudonym"), "vb", LABEL),
 )
 
 
@@ -100,11 +102,11 @@ def rewrap_some(tables: VaultTables, wrapping: Wrapping, table: Table, start: Ke
 
     Returns the key to go on from, None at the end, and how many rows were moved.
     """
-    ((generation,),) = tables.rows("SELECT max(number) FROM generation")
+    ((generation,),) = typed("v", tables.rows("SELECT max(number) FROM generation"), what="vault")
     columns, marks = ", ".join(table.columns), ", ".join("?" * len(table.columns))
     after = f"WHERE ({columns}) > ({marks})" if start else ""
     query = f"SELECT {columns}, generation, wrapped FROM {table.name} {after} ORDER BY {columns} LIMIT ?"  # noqa: S608  constants
-    rows = tables.rows(query, (*start, _AT_ONCE))
+    rows = typed(f"{table.types}vb", tables.rows(query, (*start, _AT_ONCE)), what="vault")
     moved: list[Sequence[object]] = []
     for *key, former, wrapped in rows:
         if former < generation:

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
+
 from integrator_audit.bodies import Erased, open_body
 from integrator_audit.completeness.days import last_day
 from integrator_audit.completeness.epoch import EpochLeaf
@@ -25,10 +27,11 @@ from integrator_audit.completeness.presenting import Sealed, day_note
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.completeness.unlisted import RELEASE_MEMBER
 from integrator_audit.encoding import to_base64
-from integrator_audit.errors import Invalid, Unavailable
+from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.keystore import KeyStore
-from integrator_audit.parts import SALT_SIZE
+from integrator_audit.parts import SALT_SIZE, read_part
+from integrator_audit.store import EntryRow
 
 SCHEMA: Final = "dienstenintegrator/dossier/v1"
 PLACES_IN_LINE: Final = 16_384
@@ -126,12 +129,21 @@ def scan_releases(logs: Callable[[int], PeriodLogs], vault: KeyStore) -> Release
             for row in log.entries(item.start, item.end):
                 if not row.listed:
                     continue
-                with suppress(Erased):
-                    said = open_body(row, vault, origin=identity.origin, period=leaf.period)["D"][SALT_SIZE:]
-                    if _RELEASES in said and RELEASE_MEMBER in json.loads(said):
+                # What has another form is no release, and `fsck` names it.
+                with suppress(Erased, Invalid):
+                    said = _part_d(row, vault, origin=identity.origin, period=leaf.period)
+                    if _RELEASES in said and RELEASE_MEMBER in read_part(said):
                         yield item.shard, row.number
 
     return found
+
+
+def _part_d(row: EntryRow, vault: KeyStore, *, origin: str, period: int) -> bytes:
+    try:
+        return open_body(row, vault, origin=origin, period=period)["D"][SALT_SIZE:]
+    except InvalidTag as error:
+        message = f"part D of entry {row.number} of {origin} is not what was committed; run fsck"
+        raise Tampered("entry-changed", message) from error
 
 
 def _row(sealed: Sealed, epoch: int, trie: Trie, stored: Stored) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from integrator_audit.columns import typed
 from integrator_audit.completeness.days import first_day, last_day
 from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
 from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
@@ -96,14 +97,14 @@ class SqliteIndex:
     def newest(self) -> int | None:
         """Return the newest day that was finished here, None when there is none."""
         with translated("index"):
-            (newest,) = self.connection.execute("SELECT max(epoch) FROM sealed").fetchone()
-        return newest
+            row = self.connection.execute("SELECT max(epoch) FROM sealed").fetchone()
+        return typed("I", [row], what="index")[0][0]
 
     def leaf(self, epoch: int) -> bytes | None:
         """Return the leaf with which a day was finished here."""
         with translated("index"):
             row = self.connection.execute("SELECT leaf FROM sealed WHERE epoch = ?", (epoch,)).fetchone()
-        return None if row is None else row[0]
+        return None if row is None else typed("b", [row], what="index")[0][0]
 
     def cut(self, epoch: int, shard: int) -> Cut | None:
         """Return where a day ends in a shard."""
@@ -111,7 +112,7 @@ class SqliteIndex:
             row = self.connection.execute(
                 "SELECT shard, origin, size, note FROM cut WHERE epoch = ? AND shard = ?", (epoch, shard)
             ).fetchone()
-        return None if row is None else Cut(*row)
+        return None if row is None else Cut(*typed("itib", [row], what="index")[0])
 
     def shape(self, epoch: int, trie: Trie) -> Shape | None:
         """Return how a day's trie lies in pages; None when the day has no such trie."""
@@ -119,7 +120,7 @@ class SqliteIndex:
             row = self.connection.execute(
                 "SELECT leaves, bits FROM trie WHERE epoch = ? AND trie = ?", (epoch, trie)
             ).fetchone()
-        return None if row is None else Shape(*row)
+        return None if row is None else Shape(*typed("ii", [row], what="index")[0])
 
     def page(self, epoch: int, trie: Trie, level: int, number: int) -> bytes | None:
         """Return one page."""
@@ -127,7 +128,7 @@ class SqliteIndex:
             row = self.connection.execute(
                 "SELECT data FROM page WHERE id = ?", (_first_id(epoch, trie, level) + number,)
             ).fetchone()
-        return None if row is None else row[0]
+        return None if row is None else typed("b", [row], what="index")[0][0]
 
     def pages(self, epoch: int, trie: Trie) -> Iterator[Page]:
         """Yield the pages of level 0 in the order of their labels."""
@@ -137,7 +138,7 @@ class SqliteIndex:
                 "SELECT id - ?, data FROM page WHERE id >= ? AND id < ? ORDER BY id",
                 (first, first, _first_id(epoch, trie, 1)),
             ):
-                yield Page(0, number, data)
+                yield Page(0, *typed("ib", [(number, data)], what="index")[0])
 
     def places(self, epoch: int, trie: Trie, label: bytes) -> Iterator[bytes]:
         """Yield the list of a label that is too long for its page, in pieces of whole places, ascending."""
@@ -145,7 +146,7 @@ class SqliteIndex:
             for (data,) in self.connection.execute(
                 "SELECT data FROM place WHERE epoch = ? AND trie = ? AND label = ? ORDER BY id", (epoch, trie, label)
             ):
-                yield data
+                yield typed("b", [(data,)], what="index")[0][0]
 
     def altered(self, period: int) -> Iterator[Altered]:
         """Yield the lists of persons in a half-year's days that had lost entries when the half-year closed."""
@@ -154,7 +155,7 @@ class SqliteIndex:
                 "SELECT epoch, was, left FROM altered WHERE epoch BETWEEN ? AND ? ORDER BY epoch, id",
                 (first_day(period), last_day(period)),
             ):
-                yield Altered(*row)
+                yield Altered(*typed("ibb", [row], what="index")[0])
 
     def begin(self, epoch: int) -> None:
         """Forget all of this day and later ones: a sealing that did not come to its leaf."""

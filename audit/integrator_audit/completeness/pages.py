@@ -112,7 +112,9 @@ def erased_record(label: bytes, content: bytes, ground: str) -> bytes:
 
 
 def unpack(places: bytes) -> list[tuple[int, int]]:
-    """Return the (shard, index) of a packed list."""
+    """Return the (shard, index) of a packed list; raise `Tampered` (`index-page`) when it is cut."""
+    if len(places) % PLACE_SIZE:
+        raise Tampered("index-page", "a list of the index is cut")
     return list(_PLACE.iter_unpack(places))
 
 

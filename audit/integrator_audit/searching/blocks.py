@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from integrator_audit.columns import damaged, typed, typed_row
 from integrator_audit.database import connect, is_new, translated
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
@@ -96,6 +97,8 @@ class Posting(NamedTuple):
     def each_group(self) -> Iterator[Group]:
         """Yield the groups in the order of their offsets."""
         size = len(self.groups) // 10
+        if len(self.groups) != 10 * size:
+            raise damaged("a posting is cut", what="search")
         numbers = _read("I", self.groups[: 8 * size])
         counts = _read("H", self.groups[8 * size :])
         for at in range(size):
@@ -157,18 +160,24 @@ class IndexFile:
     def height(self) -> int:
         """Return h, where a block has 2^h entries."""
         with translated("search"):
-            row = self.connection.execute("SELECT height FROM index_of").fetchone()
+            row = typed_row("i", self.connection.execute("SELECT height FROM index_of").fetchone(), what="search")
+        if row is not None and row[0] > HEIGHT:
+            raise damaged("its blocks are larger than any", what="search")
         return row[0] if row else HEIGHT
 
     def blocks(self) -> int:
         """Return how many blocks are indexed: the index covers the entries below `blocks << height`."""
         with translated("search"):
-            return self.connection.execute("SELECT coalesce(max(number) + 1, 0) FROM block").fetchone()[0]
+            row = self.connection.execute("SELECT count(*), coalesce(max(number) + 1, 0) FROM block").fetchone()
+        (count, end), *_ = typed("vv", [row], what="search")
+        if count != end:
+            raise damaged("it lacks a block", what="search")
+        return end
 
     def version(self) -> tuple[int, bytes]:
         """Return what is another whenever the index is: how many blocks it has, and a mark of the last writing."""
         with translated("search"):
-            row = self.connection.execute("SELECT written FROM index_of").fetchone()
+            row = typed_row("b", self.connection.execute("SELECT written FROM index_of").fetchone(), what="search")
         return self.blocks(), row[0] if row else b""
 
     def hour(self) -> int:
@@ -179,14 +188,18 @@ class IndexFile:
     def left_out(self) -> frozenset[str]:
         """Return the members that no term is made of."""
         with translated("search"):
-            row = self.connection.execute("SELECT left_out FROM index_of").fetchone()
-        return frozenset(json.loads(row[0])) if row else frozenset()
+            row = typed_row("t", self.connection.execute("SELECT left_out FROM index_of").fetchone(), what="search")
+        try:
+            return frozenset(json.loads(row[0])) if row else frozenset()
+        except (ValueError, TypeError) as error:
+            raise damaged("what it leaves out cannot be read", what="search") from error
 
     def is_of(self, log: SearchedLog) -> bool:
         """Tell whether this is an index of the log, by its origin and by the root over the last block."""
         with translated("search"):
             origin = self.connection.execute("SELECT origin FROM index_of").fetchone()
-            last = self.connection.execute("SELECT number, root FROM block ORDER BY number DESC LIMIT 1").fetchone()
+            query = "SELECT number, root FROM block ORDER BY number DESC LIMIT 1"
+            last = typed_row("vb", self.connection.execute(query).fetchone(), what="search")
         if origin is None or origin[0] != log.origin:
             return False
         height = self.height()
@@ -249,11 +262,13 @@ class IndexFile:
 
     def _kept_erased(self, number: int) -> int | None:
         with translated("search"):
-            row = self.connection.execute("SELECT erased FROM block WHERE number = ?", (number,)).fetchone()
+            query = "SELECT erased FROM block WHERE number = ?"
+            row = typed_row("i", self.connection.execute(query, (number,)).fetchone(), what="search")
         return row[0] if row else None
 
     def _hour_before(self, number: int) -> int:
-        row = self.connection.execute("SELECT hour FROM block WHERE number = ?", (number - 1,)).fetchone()
+        query = "SELECT hour FROM block WHERE number = ?"
+        row = typed_row("v", self.connection.execute(query, (number - 1,)).fetchone(), what="search")
         return row[0] if row else 0
 
     def _checked(self) -> Self:
@@ -392,6 +407,8 @@ def _write(kind: str, values: Iterable[int]) -> bytes:
 
 def _read(kind: str, data: bytes) -> array[int]:
     values: array[int] = array(kind)
+    if len(data) % values.itemsize:
+        raise damaged("a posting is cut", what="search")
     values.frombytes(data)
     if sys.byteorder == "big":
         values.byteswap()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
+from integrator_audit.columns import damaged, typed
 from integrator_audit.database import translated
 from integrator_audit.errors import Invalid
 from integrator_audit.searching.blocks import HEIGHT, IndexFile
@@ -92,13 +93,12 @@ class Catalogue:
         made = cls()
         with translated("search"):
             made.size, made.height, made.hour = index.blocks(), index.height(), index.hour()
-            for listed, told, blocks in index.connection.execute("SELECT listed, terms, blocks FROM kind ORDER BY kid"):
-                terms = tuple(Term(*term) for term in cast("list[list[str]]", json.loads(told)))
-                made.kinds.add(terms, listed=bool(listed))
+            rows = index.connection.execute("SELECT listed, terms, blocks FROM kind ORDER BY kid").fetchall()
+            for listed, told, blocks in typed("itb", rows, what="search"):
+                made.kinds.add(_read_terms(told), listed=bool(listed))
                 made._blocks.append(int.from_bytes(blocks, "little"))
-            made._times = index.connection.execute(
-                "SELECT first_hour, last_hour, first_day, last_day FROM block ORDER BY number"
-            ).fetchall()
+            query = "SELECT first_hour, last_hour, first_day, last_day FROM block ORDER BY number"
+            made._times = typed("vvtt", index.connection.execute(query).fetchall(), what="search")
         return made
 
     @property
@@ -129,6 +129,13 @@ class Catalogue:
             if in_hours and (days is None or (last_day >= days[0] and first_day <= days[1])):
                 found |= 1 << number
         return found
+
+
+def _read_terms(told: str) -> tuple[Term, ...]:
+    try:
+        return tuple(Term(*term) for term in cast("list[list[str]]", json.loads(told)))
+    except (ValueError, TypeError) as error:
+        raise damaged("what a kind of statement says cannot be read", what="search") from error
 
 
 def check_searchable(alternatives: Alternatives, left_out: frozenset[str]) -> None:

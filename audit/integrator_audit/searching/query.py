@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from integrator_audit.columns import typed
 from integrator_audit.database import translated
 from integrator_audit.errors import Busy, Invalid
 from integrator_audit.searching.blocks import Group, IndexFile, Posting, posting_id
@@ -71,7 +72,7 @@ class Moment:
             for start in range(0, len(kinds), _VARIABLES):
                 ids = [posting_id(block, kind) for kind in kinds[start : start + _VARIABLES]]
                 query = f"SELECT * FROM posting WHERE id IN ({','.join('?' * len(ids))}) AND {_IN_TIME}"  # noqa: S608  marks
-                found += [Posting(*row) for row in self._select(query, (*ids, *_times(question)))]
+                found += self._postings(query, (*ids, *_times(question)))
         return found
 
     def summaries(self, question: Question) -> Iterator[Posting]:
@@ -81,13 +82,13 @@ class Moment:
             for block in bits(self.catalogue.blocks_between(question.hours, question.days)):
                 ends = (posting_id(block, 0), posting_id(block + 1, 0))
                 query = f"SELECT {columns} FROM posting WHERE id >= ? AND id < ? AND {_IN_TIME}"  # noqa: S608  constants
-                yield from (Posting(*row) for row in self._select(query, (*ends, *_times(question))))
+                yield from self._postings(query, (*ends, *_times(question)))
 
     def whole(self, summary: Posting) -> Posting:
         """Return a posting with its groups and offsets."""
         with translated("search"):
-            (row,) = self._select("SELECT * FROM posting WHERE id = ?", (summary.number,))
-        return Posting(*row)
+            (posting,) = self._postings("SELECT * FROM posting WHERE id = ?", (summary.number,))
+        return posting
 
     def days_of(self, posting: Posting) -> dict[int, str]:
         """Return the day of each statement of a posting."""
@@ -97,7 +98,7 @@ class Moment:
             for start in range(0, len(numbers), _VARIABLES):
                 some = numbers[start : start + _VARIABLES]
                 query = f"SELECT aid, day FROM statement WHERE aid IN ({','.join('?' * len(some))})"  # noqa: S608  marks
-                found.update(self._select(query, some))
+                found.update(typed("it", self._select(query, some), what="search"))
         return found
 
     def groups(self, posting: Posting, question: Question) -> Iterator[tuple[Group, array[int]]]:
@@ -111,6 +112,9 @@ class Moment:
             ):
                 yield group, offsets[start : start + group.n]
             start += group.n
+
+    def _postings(self, query: str, values: Sequence[object]) -> list[Posting]:
+        return [Posting(*row) for row in typed("iiivvttbb", self._select(query, values), what="search")]
 
     def _select(self, query: str, values: Sequence[object]) -> list[Any]:
         return [] if self.index is None else self.index.connection.execute(query, tuple(values)).fetchall()

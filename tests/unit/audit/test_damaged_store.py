@@ -11,13 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import AuditError, LedgerReader, Tampered
+from integrator_audit import AuditError, LedgerReader, Tampered, Vault
+from integrator_audit.completeness.index import Trie
+from integrator_audit.completeness.indexfile import SqliteIndex
+from integrator_audit.completeness.pages import leaves_of, places_of, unpack
+from integrator_audit.generationkeys import FileGenerationKeys
+from integrator_audit.searching.blocks import IndexFile
 from integrator_audit.searching.log import StoredLog
 from integrator_audit.searching.query import LogSearch, Question
+from integrator_audit.searching.terms import among
 from integrator_audit.searching.whole import write_whole
 from integrator_audit.sqlitereading import SqliteReading
 from integrator_audit.store import Erasure
-from tests.unit.audit.audit_samples import Place, entry, fill
+from tests.unit.audit.audit_samples import GENERATION_KEY, Place, entry, fill
+from tests.unit.audit.sealing_samples import FIRST, Installation, pseudonym
 
 VALUES: dict[str, object] = {
     "text": "text",
@@ -118,3 +125,78 @@ def test_rows_with_astronomic_numbers_do_not_make_a_read_endless(good: Place, tm
         assert len(list(store.statements())) == 31
         with pytest.raises(Tampered):
             list(store.persons_between(0, 1 << 62))
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Return a closed installation with two sealed days, its vault, its index, and an index of search."""
+    place = Installation(tmp_path_factory.mktemp("sealed"))
+    sealer = place.begun()
+    for day in range(2):
+        place.at(day)
+        place.deliver(1, 2, 3)
+        place.pad(2)
+        place.at(day + 1, 0.5)
+        sealer.seal_due()
+    place.close()
+    log = StoredLog.open(str(place.file("s0", place.period)))
+    with closing(IndexFile.open(place.directory / "search.sqlite")) as index, closing(log):
+        index.update(log, height=1)
+    return place
+
+
+def open_all(place: Installation, directory: Path) -> None:
+    """Read what is in the copy of an installation, in the ways of all that reads it."""
+    log = directory / place.file("s0", place.period).name
+    vault, epochs = directory / "persons.sqlite", place.period
+
+    def openings() -> None:
+        with closing(Vault.read_only(vault, GENERATION_KEY)) as keys, closing(LedgerReader.open(log, vault=keys)) as it:
+            it.opening(1, "ADSP")
+            keys.labels([pseudonym(1)], epochs)
+
+    def rewrapping() -> None:
+        (directory / "vault-generation-1").write_bytes(GENERATION_KEY)
+        with closing(Vault.open(vault, FileGenerationKeys(directory))) as keys:
+            keys.rewrap()
+
+    def days() -> None:
+        with closing(SqliteIndex.read_only(directory / place.index_file.name)) as index:
+            newest = index.newest() or 0
+            for epoch in (FIRST, newest):
+                index.leaf(epoch)
+                index.cut(epoch, 0)
+                for trie in (Trie.PERSONS, Trie.RECIPIENTS):
+                    for leaf in leaves_of(index, epoch, trie):
+                        unpack(b"".join(places_of(index, epoch, trie, leaf)))
+
+    def questions() -> None:
+        with closing(StoredLog.open(str(log))) as searched:
+            for question in (Question(), Question([[among("purpose", "pension")]])):
+                LogSearch(searched, directory / "search.sqlite").find(question, limit=100)
+
+    for read in (openings, rewrapping, days, questions):
+        with suppress(AuditError):
+            read()
+
+
+@pytest.mark.parametrize("name", ["persons.sqlite", "epochs.index.sqlite", "search.sqlite"])
+def test_a_damaged_vault_or_index_ends_no_reader_but_with_an_error_of_ours(
+    sealed: Installation, tmp_path: Path, name: str
+) -> None:
+    with closing(sqlite3.connect(sealed.directory / name)) as connection:
+        query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        tables = [table for (table,) in connection.execute(query)]
+        columns = [
+            (table, row[1]) for table in tables for row in connection.execute(f"PRAGMA table_info({table})").fetchall()
+        ]
+    assert len(columns) > 10
+    for table, column in columns:
+        for value in (*VALUES.values(), b"\0\1\2"):
+            copy = tmp_path / "copy"
+            shutil.copytree(sealed.directory, copy)
+            with closing(sqlite3.connect(copy / name)) as connection, suppress(sqlite3.IntegrityError):
+                connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+                connection.commit()
+            open_all(sealed, copy)
+            shutil.rmtree(copy)
