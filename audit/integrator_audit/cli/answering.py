@@ -35,8 +35,11 @@ def answering(*, as_json: bool) -> Generator[None]:
         yield
     except AuditError as error:
         raise _exit(error, as_json=as_json) from error
+    except BrokenPipeError:
+        # Nobody reads the answer any more: `main` ends the program.
+        raise
     except OSError as error:
-        # What nobody nearer to it foresaw: a name that is too long, a pipe that nobody reads.
+        # What nobody nearer to it foresaw, such as a name that is too long.
         where = "" if error.filename is None else f"{Path(str(error.filename)).name[:99]}: "
         message = f"{where}{error.strerror or error}"
         raise _exit(Unavailable("system", message), as_json=as_json) from error

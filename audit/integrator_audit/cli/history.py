@@ -85,7 +85,10 @@ def _number(path: Path | None) -> str:
         return read_file(path, "the person's number").decode(errors="replace").strip()
     if not sys.stdin.isatty():
         raise Invalid("person-number", "give the person's number in a --number-file, or ask on a terminal")
-    return str(typer.prompt("The person's number, as scheme:value", hide_input=True, err=True)).strip()
+    try:
+        return str(typer.prompt("The person's number, as scheme:value", hide_input=True, err=True)).strip()
+    except typer.Abort as error:
+        raise Invalid("person-number", "no number was given") from error
 
 
 def _receipt(path: Path, keys: Mapping[str, LogKeys]) -> VerifiedOpening:

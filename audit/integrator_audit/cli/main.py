@@ -6,8 +6,12 @@ Exit codes: 0 everything holds, 1 a proof failed, 2 could not tell.
 from __future__ import annotations
 
 import io
+import json
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import Any, Final
 
 import typer
 
@@ -25,6 +29,10 @@ from integrator_audit.cli import (
     whole,
     witness,
 )
+from integrator_audit.cli.answering import HOLDS, UNKNOWN
+
+# How the library under typer calls what a person typed wrongly; which library that is depends on typer's version.
+_USAGE: Final[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     name="integrator-audit",
@@ -71,4 +79,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A terminal that cannot show a letter shows its number, and does not end the program.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app(args=arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = _run(given)
+    except (SystemExit, BrokenPipeError):
+        # Nobody reads the answer any more, and what is still to be written must not fail for that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        code = UNKNOWN
+    except Exception:
+        # The last wall: a mistake in this program is no proof against anybody's log.
+        traceback.print_exc()
+        code = UNKNOWN
+    sys.exit(code)
+
+
+def _run(given: list[str]) -> int:
+    try:
+        code = app(args=given, standalone_mode=False)
+    except _USAGE as error:
+        if "--json" in given:
+            print(json.dumps({"result": "unknown", "code": "usage", "message": error.format_message()}), flush=True)
+        else:
+            error.show()
+        return UNKNOWN
+    except typer.Abort:
+        return UNKNOWN
+    sys.stdout.flush()
+    return code if isinstance(code, int) else HOLDS

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from integrator_audit import Signer
-from integrator_audit.cli.main import app
+from integrator_audit.cli.main import app, main
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, Place, signer
 
 
@@ -145,3 +145,45 @@ def test_the_library_knows_nothing_of_the_integrator() -> None:
     script = "import sys, integrator_audit.cli.main; print([m for m in sys.modules if m.split('.')[0] == 'integrator'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def program(*arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
+    """Run the program as people do, in a process of its own."""
+    code = "from integrator_audit.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        text=True,
+        check=False,
+        stderr=subprocess.PIPE,
+        **({"stdout": subprocess.PIPE} | more),  # type: ignore[call-overload]
+    )
+
+
+def test_what_was_typed_wrongly_is_no_proof_and_programs_get_an_object() -> None:
+    for arguments in (("verify",), ("verify", "x", "--bogus"), ("nonsense",)):
+        assert program(*arguments).returncode == 2
+        answer = program(*arguments, "--json")
+        assert (answer.returncode, answer.stderr) == (2, "")
+        assert json.loads(answer.stdout)["code"] == "usage"
+
+
+def test_an_answer_that_nobody_reads_is_no_proof() -> None:
+    for arguments in (("verify", "none", "--vkey", "x", "--json"), ("verify", "--json"), ("--help",)):
+        reading, writing = os.pipe()
+        os.close(reading)
+        answer = program(*arguments, stdout=writing)
+        os.close(writing)
+        assert (answer.returncode, answer.stderr) == (2, "")
+
+
+def test_a_mistake_in_the_program_is_no_proof(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mistaken(*_: object, **__: object) -> None:
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr("integrator_audit.cli.checking.read_trust", mistaken)
+    with pytest.raises(SystemExit) as caught:
+        main(["verify", "x"])
+    assert caught.value.code == 2
+    assert "TypeError: a mistake" in capsys.readouterr().err
