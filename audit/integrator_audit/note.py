@@ -26,6 +26,15 @@ KEY_ID_SIZE = 4
 MAX_SIGNATURES = 16
 MAX_NOTE = 128 * 1024
 
+_FIELD = (1 << 255) - 19
+_OF_SMALL_ORDER = frozenset(
+    {
+        *(0, 1, _FIELD - 1),
+        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+    }
+)
+"""The y coordinates of the eight points of Ed25519 under which everybody can sign."""
 _SIGNATURE_PREFIX = "\u2014 "
 PRIVATE_PREFIX = "PRIVATE+KEY+"
 
@@ -42,6 +51,17 @@ def check_name(name: str) -> str:
     except UnicodeEncodeError as error:
         raise Invalid("key-name", "a key's name is valid Unicode") from error
     return name
+
+
+def check_point(public_key: bytes) -> None:
+    """Raise `Invalid` (`vkey`) for an Ed25519 key of small order, in any encoding.
+
+    RFC 8032 lets such keys verify: a signature under one is everybody's, so two signed histories would prove nothing
+    against their signer. Go and OpenSSL take them as well; signatures that are not reduced both refuse.
+    """
+    y = (int.from_bytes(public_key, "little") & (1 << 255) - 1) % _FIELD
+    if y in _OF_SMALL_ORDER:
+        raise Invalid("vkey", "the key is of small order: everybody can sign for it")
 
 
 def key_id(name: str, signature_type: int, public_key: bytes) -> bytes:
@@ -73,6 +93,7 @@ class Verifier:
         verifier = cls(name, key)
         if identifier != verifier.key_id.hex():
             raise Invalid("vkey", "the verifier key's identifier does not belong to its name and key")
+        check_point(key)
         return verifier
 
     def for_size(self, size: int) -> tuple[Verifier, ...]:

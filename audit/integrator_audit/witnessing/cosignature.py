@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from integrator_audit.checkpoint import read_head
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Tampered
-from integrator_audit.note import KEY_SIZE, PRIVATE_PREFIX, Note, Signature, check_name, key_id, read_key
+from integrator_audit.note import KEY_SIZE, PRIVATE_PREFIX, Note, Signature, check_name, check_point, key_id, read_key
 
 ED25519_COSIGNATURE = 0x04
 MLDSA44_COSIGNATURE = 0x06
@@ -63,6 +63,8 @@ class CosignerKey:
         key = cls(name, key_type, public_key)
         if identifier != key.key_id.hex():
             raise Invalid("vkey", "the identifier of the witness's key does not belong to its name and key")
+        if key_type == ED25519_COSIGNATURE:
+            check_point(public_key)
         return key
 
     def time_of(self, text: bytes, value: bytes) -> int | None:

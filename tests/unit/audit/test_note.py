@@ -7,6 +7,7 @@ import pytest
 
 from integrator_audit import Invalid, Signer, Tampered, Verifier
 from integrator_audit.note import Note, verify_note
+from integrator_audit.witnessing.cosignature import CosignerKey
 
 # C2SP signed-note (the example of golang.org/x/mod/sumdb/note with the same key).
 VKEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
@@ -137,3 +138,32 @@ def test_a_key_id_is_the_start_of_the_hash_of_name_type_and_key() -> None:
 def test_a_text_that_does_not_end_in_a_newline_is_not_signed() -> None:
     with pytest.raises(Invalid):
         Signer.generate("example.com/foo").sign(b"text")
+
+
+SMALL_ORDER = [
+    *(bytes(32), (1).to_bytes(32, "little"), (2**255 - 20).to_bytes(32, "little")),
+    # The same points in encodings that are not reduced.
+    *((2**255 - 19).to_bytes(32, "little"), (2**255 - 18).to_bytes(32, "little")),
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+]
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER)
+def test_a_key_under_which_everybody_can_sign_is_refused(point: bytes) -> None:
+    for public_key in (point, point[:31] + bytes([point[31] | 0x80])):
+        forged = (1).to_bytes(32, "little") + bytes(32)
+        assert any(Verifier("log.example", public_key).accepts(b"text %d" % at, forged) for at in range(200))
+        with pytest.raises(Invalid, match="everybody can sign"):
+            Verifier.from_text(Verifier("log.example", public_key).vkey)
+        with pytest.raises(Invalid, match="everybody can sign"):
+            CosignerKey.from_text(CosignerKey("witness.example", 0x04, public_key).vkey)
+
+
+def test_a_signature_that_is_not_reduced_is_not_accepted() -> None:
+    order = 2**252 + 27742317777372353535851937790883648493
+    signer = Signer.generate("log.example")
+    value = signer.signature(b"text\n").value
+    other = value[:32] + (int.from_bytes(value[32:], "little") + order).to_bytes(32, "little")
+    assert signer.verifier.accepts(b"text\n", value)
+    assert not signer.verifier.accepts(b"text\n", other)

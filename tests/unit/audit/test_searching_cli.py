@@ -205,7 +205,7 @@ def test_a_changed_list_fails_and_what_is_no_list_or_has_no_key_cannot_be_told(
     assert run("verify-whole", tmp_path / "none", "--vkey", signer().vkey, *question).exit_code == 2
     assert run("verify-whole", whole, whole, "--vkey", signer().vkey, *question).exit_code == 2
     assert run("verify-whole", whole, "--vkey", signer().vkey).exit_code == 2
-    stranger = signer().verifier.__class__("other.example/log", bytes(32)).vkey
+    stranger = Signer.generate("other.example/log").vkey
     assert "give its key" in run("verify-whole", whole, "--vkey", stranger, *question).stderr
 
 
