@@ -19,10 +19,10 @@ from integrator.domain.errors import Busy, IntegratorError, Invalid, Unavailable
 from integrator.operation.settings import Installation
 from integrator.sdk.citizen import Citizen
 from integrator.sdk.completeness import judge_history, read_days
-from integrator_audit.completeness.days import date_of
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.completeness.evidence import VerifiedEntry
 from integrator_audit.completeness.history import Day, History
+from integrator_audit.halfyear import date_of
 
 First = Annotated[str | None, typer.Option("--first", help="From this day on, as 2026-01-31 (UTC).")]
 Last = Annotated[str | None, typer.Option("--last", help="To this day; else to the newest sealed one.")]

@@ -22,8 +22,8 @@ from integrator.sdk.api import Api
 from integrator.sdk.completeness import judge_account, read_days
 from integrator.sdk.received import Books, read_book, read_topics, together
 from integrator_audit.completeness.account import Account
-from integrator_audit.completeness.days import date_of
 from integrator_audit.completeness.epochlog import EpochLog
+from integrator_audit.halfyear import date_of
 
 AgencyName = Annotated[str, typer.Argument(help="The agency.")]
 Purposes = Annotated[

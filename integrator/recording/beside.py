@@ -16,9 +16,8 @@ from integrator.recording import institution
 from integrator.recording.logs import LedgerFiles
 from integrator.recording.sequencer import NOTHING, Beside, Due
 from integrator_audit import Entry
-from integrator_audit.completeness.days import day_of, start_of
 from integrator_audit.completeness.padding import PaddingMeter, padding_entries
-from integrator_audit.halfyear import period_of_name
+from integrator_audit.halfyear import day_of, period_of_name, start_of
 from integrator_audit.store import Reading
 
 _LOG = telemetry.log("recording")

@@ -21,7 +21,7 @@ from integrator.domain.topics import DISCLOSURES
 from integrator.recording.failures import translated
 from integrator.recording.keeper import write
 from integrator.recording.logs import EPOCHS, LedgerFiles, is_shard, series_of
-from integrator_audit.halfyear import day_of, epoch_of
+from integrator_audit.halfyear import date_of, day_of
 from integrator_audit.stores import open_reading
 
 KEPT: Final = 400
@@ -47,7 +47,7 @@ class Release(NamedTuple):
 def note(files: LedgerFiles, *, now: int) -> None:
     """Note how far the shards have read at `now` (ms since 1970). A lost note only delays a release."""
     positions, last = _standing(files)
-    day = day_of(epoch_of(max(now, last)))
+    day = date_of(day_of(max(now, last)))
     write(files.consumed, _text([*_notes(files), Note(day, positions)][-KEPT:]))
 
 
@@ -76,7 +76,7 @@ def _newest_sealed(files: LedgerFiles) -> date | None:
         return None
     with translated(), contextlib.closing(open_reading(files.database(EPOCHS))) as reading:
         head = reading.head()
-    return None if head is None or not head.size else day_of(head.size - 1)
+    return None if head is None or not head.size else date_of(head.size - 1)
 
 
 def _standing(files: LedgerFiles) -> tuple[Positions, int]:

@@ -31,7 +31,7 @@ from integrator_audit.forgetting.orders import SCHEMA, ErasureOrder
 from integrator_audit.forgetting.register import Month, Pending, Register
 from integrator_audit.forgetting.retention import LENGTHS, due_lengths
 from integrator_audit.generationkeys import GenerationKeys
-from integrator_audit.halfyear import epoch_of, period_of_name
+from integrator_audit.halfyear import day_of, period_of_name
 from integrator_audit.stores import open_erasing
 
 PATIENCE: Final = 120.0
@@ -70,13 +70,13 @@ class Forgetting:
     def retention(self, progress: Progress = no_progress) -> Erased:
         """Erase what is due today. Raises `Refused` (`erase-open-log`) when a log that is due was never closed."""
         with translated(), self._eraser(self.files.logs()) as eraser:
-            erased = eraser.by_retention(epoch_of(self.clock()), progress)
+            erased = eraser.by_retention(day_of(self.clock()), progress)
         update_indexes(self.files)
         return erased
 
     def over(self) -> list[str]:
         """Return the half-years of which nothing may be opened any more, the oldest first."""
-        today = epoch_of(self.clock())
+        today = day_of(self.clock())
         halves = sorted({half_year_of(log) for log in self.files.logs() if log != EPOCHS})
         return [half for half in halves if len(due_lengths(period_of_name(half), today)) == len(LENGTHS)]
 

@@ -25,7 +25,7 @@ from integrator.domain.pseudonyms import Pseudonyms
 from integrator.recording.failures import translated
 from integrator.recording.logs import Clock
 from integrator_audit.completeness.labels import FileUniqueSigner, signed_input
-from integrator_audit.halfyear import epoch_of, half_year_name, period_of_day
+from integrator_audit.halfyear import day_of, period_name, period_of
 
 
 class Secrets(Protocol):
@@ -91,10 +91,10 @@ class LabelKeys:
             return found
 
     def _find(self, period: int) -> FileUniqueSigner:
-        now = period_of_day(epoch_of(self._clock()))
+        now = period_of(day_of(self._clock()))
         if not 0 <= period <= now + 1:
             raise Refused("label-period", "There is no label key for a half-year that is far ahead.")
-        name = f"label-key-{half_year_name(period)}"
+        name = f"label-key-{period_name(period)}"
         with translated():
             if period < now:
                 return FileUniqueSigner.read(self._secrets.get(name))

@@ -24,12 +24,11 @@ from integrator.recording.logs import EPOCHS, INSTITUTION, LedgerFiles, half_yea
 from integrator.recording.readers import Readers
 from integrator_audit import LedgerReader
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases
-from integrator_audit.completeness.days import date_of, first_day, number_of, period_of
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.presenting import Sealed, account, history
 from integrator_audit.completeness.sealing import PeriodLogs
-from integrator_audit.halfyear import half_year_name
+from integrator_audit.halfyear import date_of, first_day, number_of, period_name, period_of
 from integrator_audit.store import Reading
 from integrator_audit.stores import open_reading
 
@@ -121,7 +120,7 @@ class Histories:
             yield Sealed(self._readers.reader(EPOCHS), index, self._shards)
 
     def _shards(self, period: int) -> Mapping[int, LedgerReader]:
-        half = half_year_name(period)
+        half = period_name(period)
         names = [name for name in self._files.logs() if is_shard(name) and name.endswith(f"-{half}")]
         return {shard_number(name): self._readers.reader(name) for name in names if name in self._readers}
 
@@ -136,7 +135,7 @@ class _Logs:
 
     def of(self, period: int) -> PeriodLogs:
         """Return the logs of a half-year that there are."""
-        half = half_year_name(period)
+        half = period_name(period)
         names = [name for name in self._files.logs() if half_year_of(name) == half]
         shards = {shard_number(name): self._reading(name) for name in names if is_shard(name)}
         institution = f"{INSTITUTION}-{half}"
@@ -174,7 +173,7 @@ class _PublicKeys:
         raise Refused("label-door", "Whoever shows public keys signs nothing.")
 
     def _key(self, period: int) -> tuple[bytes, tuple[bytes, ...]]:
-        found = self._files.read_label_key(half_year_name(period))
+        found = self._files.read_label_key(period_name(period))
         if found is None:
             raise Unavailable("no-label-key", "The label key of that half-year is not here.")
         return found

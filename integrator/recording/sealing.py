@@ -32,7 +32,7 @@ from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.listing import LabelService
 from integrator_audit.completeness.recipients import RecipientSecrets
 from integrator_audit.completeness.sealing import SETTLING_MS, PeriodLogs, Sealer, Secrets
-from integrator_audit.halfyear import day_of, epoch_of, half_year_name, period_of_day
+from integrator_audit.halfyear import date_of, day_of, period_name, period_of
 from integrator_audit.keystore import KeyStore
 from integrator_audit.store import Reading
 from integrator_audit.stores import open_reading
@@ -118,7 +118,7 @@ class Days:
             await pause(stop, LOOK)
 
     def _is_due(self) -> bool:
-        return epoch_of(self.clock() - SETTLING_MS) - 1 > self._sealed
+        return day_of(self.clock() - SETTLING_MS) - 1 > self._sealed
 
     @contextmanager
     def _opened(self) -> Generator[_Opened]:
@@ -142,7 +142,7 @@ class Days:
     def _due(self, opened: _Opened) -> range:
         with translated():
             opened.logs.forget()
-            period = period_of_day(epoch_of(self.clock()))
+            period = period_of(day_of(self.clock()))
             self._tell_key(period)
             size = opened.epochs.size
             opened.sealer.begin()
@@ -150,18 +150,18 @@ class Days:
         if not size:
             opened.publication.advance()
         self._sealed = opened.epochs.size - 1
-        self.state.newest = day_of(self._sealed).isoformat()
+        self.state.newest = date_of(self._sealed).isoformat()
         self.state.waiting = len(due)
         return due
 
     def _seal(self, opened: _Opened, day: int) -> None:
         with telemetry.span("ledger.seal") as span, translated():
-            self._tell_key(period_of_day(day))
+            self._tell_key(period_of(day))
             leaf = opened.sealer.seal(day)
             span.set_attributes({"day": day, "listed": leaf.listed, "unlisted": leaf.unlisted})
         note(self.files, now=self.clock())
         self._sealed = day
-        self.state.newest = day_of(day).isoformat()
+        self.state.newest = date_of(day).isoformat()
         self.state.waiting -= 1
         _SEALED.add(1)
         _LISTED.set(leaf.listed)
@@ -170,7 +170,7 @@ class Days:
 
     def _tell_key(self, period: int) -> None:
         """Write down the public label key of a half-year, once, before anything is listed under it."""
-        path = self.files.label_key(half_year_name(period))
+        path = self.files.label_key(period_name(period))
         if path.is_file():
             return
         service = self.labels.service
@@ -199,7 +199,7 @@ class _Logs:
 
     def of(self, period: int) -> PeriodLogs:
         """Return the logs of a half-year; `None` where one was never made."""
-        half = half_year_name(period)
+        half = period_name(period)
         shards = {number: self._reading(f"{shard(number)}-{half}") for number in range(self._shards)}
         return PeriodLogs(shards, self._reading(f"{INSTITUTION}-{half}"))
 

@@ -29,10 +29,10 @@ from integrator.recording.logs import LedgerFiles
 from integrator.recording.sequencer import NOTHING, Due
 from integrator_audit import Entry, LedgerReader, Vault, Verifier, read_part
 from integrator_audit import errors as audit
-from integrator_audit.completeness.days import date_of, day_of
 from integrator_audit.completeness.members import retention_of
 from integrator_audit.completeness.unlisted import ORDER_MEMBER, Order, is_overdue, open_order, release, withheld_part
 from integrator_audit.encoding import from_base64
+from integrator_audit.halfyear import date_of, day_of
 from integrator_audit.note import Note
 from integrator_audit.parts import SUBJECT_ENTRY
 from integrator_audit.stores import open_reading

@@ -26,9 +26,9 @@ from integrator_audit.completeness.account import (
     read_account,
     verify_account,
 )
-from integrator_audit.completeness.days import number_of
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
 from integrator_audit.completeness.history import Asked, History, read_history, verify_history
+from integrator_audit.halfyear import number_of
 from integrator_audit.sources import Source
 from integrator_audit.state import State
 from integrator_audit.witnessing.cosignature import CosignerKey

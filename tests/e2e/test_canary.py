@@ -39,7 +39,7 @@ from integrator.recording import sealing
 from integrator.recording.label_service import LabelKeys
 from integrator.recording.logs import LedgerFiles, Naming, wall_clock
 from integrator.recording.process import Keys, LedgerProcess
-from integrator_audit.completeness.days import date_of, day_of, start_of
+from integrator_audit.halfyear import date_of, day_of, start_of
 from integrator_audit.stores import open_reading
 from tests.e2e.installation import Running, command, until
 from tests.e2e.records import own, read_topic

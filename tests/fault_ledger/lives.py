@@ -24,7 +24,6 @@ from random import Random
 from typing import Final
 
 from integrator_audit import LedgerWriter
-from integrator_audit.completeness.days import first_day, start_of
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.labels import SIGNATURE_SIZE
 from integrator_audit.completeness.recipients import SecretFiles
@@ -34,6 +33,7 @@ from integrator_audit.forgetting.erasure import Eraser, Log
 from integrator_audit.forgetting.orders import SCHEMA, ErasureOrder
 from integrator_audit.forgetting.register import Register
 from integrator_audit.generationkeys import FileGenerationKeys
+from integrator_audit.halfyear import first_day, start_of
 from integrator_audit.rawlog import RawLog
 from integrator_audit.sqlite import SqliteStore
 from integrator_audit.stores import open_reading

@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from integrator_audit import Refused
-from integrator_audit.completeness.days import DAY_MS, start_of
 from integrator_audit.completeness.labels import FileUniqueSigner
+from integrator_audit.halfyear import DAY_MS, start_of
 from integrator_audit.writer import MAX_BEHIND
 from tests.fault_ledger.lives import DAY, open_sealer
 from tests.fault_ledger.world import World, append, violations

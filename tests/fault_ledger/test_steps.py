@@ -23,9 +23,9 @@ from random import Random
 import pytest
 
 from integrator_audit import LedgerReader
-from integrator_audit.completeness.days import start_of
 from integrator_audit.completeness.epoch import check_log
 from integrator_audit.completeness.labels import FileUniqueSigner
+from integrator_audit.halfyear import start_of
 from integrator_audit.rawlog import RawLog
 from tests.fault_ledger.lives import CANARY, DAY, STOPPED, open_sealer
 from tests.fault_ledger.world import (

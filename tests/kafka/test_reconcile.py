@@ -24,8 +24,8 @@ from integrator.recording.sequencer import DisclosureSource, Share
 from integrator.sdk.completeness import Trusted, judge_account, read_days
 from integrator.sdk.received import read_topics
 from integrator_audit import LedgerReader, Verifier
-from integrator_audit.completeness.days import DAY_MS, day_of
 from integrator_audit.completeness.presenting import document_bytes
+from integrator_audit.halfyear import DAY_MS, day_of
 from integrator_audit.sources import DirectorySource
 from tests.kafka.conftest import Login
 from tests.unit.recording import recording_samples as world

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from integrator_audit import Signer
 from integrator_audit.checkpoint import Checkpoint
-from integrator_audit.completeness.days import first_day, last_day, number_of, period_of
 from integrator_audit.completeness.epoch import NOTHING_CONSUMED, EpochLeaf, ShardRange
 from integrator_audit.completeness.labels import (
     DAY,
@@ -22,6 +21,7 @@ from integrator_audit.completeness.labels import (
     signed_input,
 )
 from integrator_audit.completeness.trie import EMPTY, Leaf, index_hash, prove, root_of
+from integrator_audit.halfyear import first_day, last_day, number_of, period_of
 from integrator_audit.merkle import EMPTY_ROOT, RightEdge, inclusion_proof, leaf_hash
 from integrator_audit.note import join_note
 from integrator_audit.receipt import Receipt

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from integrator_audit import AuditError, Invalid, Tampered, Verifier
-from integrator_audit.completeness.days import date_of, day_of, first_day
 from integrator_audit.completeness.epoch import EpochLeaf, check_sequence
 from integrator_audit.completeness.evidence import PERSONS, Question, check_days, read_evidence
 from integrator_audit.completeness.fields import Fields
 from integrator_audit.completeness.labels import PERIOD, LabelKey, label_secret, signed_input
+from integrator_audit.halfyear import date_of, day_of, first_day
 from integrator_audit.merkle import leaf_hash
 from integrator_audit.receipt import Receipt
 from integrator_audit.receiptcheck import check_receipt

@@ -36,7 +36,6 @@ from integrator_audit.cli.epochs import (
 )
 from integrator_audit.cli.files import printable, read_file
 from integrator_audit.cli.trust import KeysOption, PolicyOption, RootOption, StateOption, VkeyOption
-from integrator_audit.completeness import days
 from integrator_audit.completeness.account import (
     MAX_ACCOUNT,
     Account,
@@ -50,6 +49,7 @@ from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.encoding import from_base64
 from integrator_audit.errors import Invalid
 from integrator_audit.findings import Finding
+from integrator_audit.halfyear import date_of
 
 SECRET_SIZE = 32
 
@@ -100,9 +100,7 @@ def _secret(path: Path) -> bytes:
 def _tell_account(result: Account, epochs: EpochLog, *, as_json: bool) -> None:
     doubts, findings = [*epochs.doubts, *_own_doubts(result)], result.findings
     if as_json:
-        listed = [
-            {"epoch": epoch, "date": str(days.date_of(epoch)), "entries": m} for epoch, m in result.listed.items()
-        ]
+        listed = [{"epoch": epoch, "date": str(date_of(epoch)), "entries": m} for epoch, m in result.listed.items()]
         document: dict[str, object] = {
             "recipient": result.recipient,
             "days": listed,

@@ -20,13 +20,13 @@ from integrator_audit.cli.answering import HOLDS, JsonOption, answering, progres
 from integrator_audit.cli.epochs import EpochsOption, Trusted, trusted_epochs
 from integrator_audit.cli.files import read_file
 from integrator_audit.cli.trust import KeysOption, RootOption, StateOption, VkeyOption
-from integrator_audit.completeness import days
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier, check_remembered
 from integrator_audit.completeness.dossier import Dossier, open_lines
 from integrator_audit.completeness.epochlog import AHEAD, EpochLog, Trust
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.memory import Memory
 from integrator_audit.errors import Invalid, Refused
+from integrator_audit.halfyear import date_of
 from integrator_audit.note import Note, join_note
 from integrator_audit.parts import INSTITUTION_ENTRY, SUBJECT_ENTRY
 from integrator_audit.sources import open_source
@@ -130,7 +130,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def _tell_cosigned(checked: Sequence[CheckedDay], epochs: EpochLog, line: str, *, as_json: bool) -> None:
     if as_json:
-        found = [item._asdict() | {"date": str(days.date_of(item.epoch))} for item in checked]
+        found = [item._asdict() | {"date": str(date_of(item.epoch))} for item in checked]
         document = {"result": "cosigned", "origin": epochs.origin, "size": epochs.checkpoint.size, "days": found}
         print(json.dumps(document | {"cosignature": line}))
     else:
@@ -151,13 +151,13 @@ def _is_quiet(item: CheckedDay) -> bool:
 
 
 def _span(first: CheckedDay, last: CheckedDay) -> str:
-    start = str(days.date_of(first.epoch))
-    return start if first is last else f"{start} to {days.date_of(last.epoch)}"
+    start = str(date_of(first.epoch))
+    return start if first is last else f"{start} to {date_of(last.epoch)}"
 
 
 def _print_day(item: CheckedDay) -> None:
     print(
-        f"{days.date_of(item.epoch)}: {item.listed} listed, {item.padding} padding, {item.withheld} withheld, "
+        f"{date_of(item.epoch)}: {item.listed} listed, {item.padding} padding, {item.withheld} withheld, "
         f"{item.released} released: every entry is accounted for."
     )
     if item.short:

@@ -20,10 +20,10 @@ from integrator_audit.checkpoint import LogKeys
 from integrator_audit.cli.answering import progress, read_vkey
 from integrator_audit.cli.files import read_file, text_or_file
 from integrator_audit.cli.trust import read_trust
-from integrator_audit.completeness import days
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
 from integrator_audit.errors import Invalid, Unavailable
 from integrator_audit.findings import Finding
+from integrator_audit.halfyear import number_of
 from integrator_audit.sources import open_source
 from integrator_audit.state import State, default_directory
 from integrator_audit.witnessing.cosignature import CosignerKey
@@ -100,7 +100,7 @@ def read_day(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return days.number_of(date.fromisoformat(text))
+        return number_of(date.fromisoformat(text))
     except ValueError as error:
         raise Invalid("day", "a day is given as 2026-08-31") from error
 

@@ -24,7 +24,7 @@ from integrator_audit.forgetting.erasure import Erased, Eraser, Log
 from integrator_audit.forgetting.orders import MAX_ORDER, ErasureOrder
 from integrator_audit.forgetting.register import Register
 from integrator_audit.generationkeys import FileGenerationKeys
-from integrator_audit.halfyear import epoch_of, epoch_of_day
+from integrator_audit.halfyear import day_of, number_of
 from integrator_audit.store import Ground
 from integrator_audit.stores import open_erasing
 from integrator_audit.vault import Vault
@@ -60,8 +60,8 @@ def retention_command(  # noqa: PLR0913  each is an option
 ) -> None:
     """Erase every entry whose years are over, in logs that were closed; then run `erase finish`."""
     with answering(as_json=as_json):
-        today = epoch_of(_now()) if day is None else epoch_of_day(_day(day))
-        if today > epoch_of(_now()):
+        today = day_of(_now()) if day is None else number_of(_day(day))
+        if today > day_of(_now()):
             raise Invalid("erase-day", "a day that has not come yet erases nothing: give today or an earlier day")
         with (
             _eraser(logs, vault, generations, register=register, index=index) as eraser,

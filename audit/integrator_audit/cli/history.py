@@ -30,10 +30,10 @@ from integrator_audit.cli.epochs import (
 )
 from integrator_audit.cli.files import printable, read_file
 from integrator_audit.cli.trust import KeysOption, PolicyOption, RootOption, StateOption, VkeyOption
-from integrator_audit.completeness import days
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.completeness.history import MAX_HISTORY, Asked, Day, History, read_history, verify_history
 from integrator_audit.errors import Invalid
+from integrator_audit.halfyear import date_of
 from integrator_audit.opening import VerifiedOpening, verify_opening
 from integrator_audit.openingfile import read_opening
 
@@ -125,8 +125,8 @@ def _day_json(day: Day) -> dict[str, object]:
         for entry in day.entries
     ]
     return {
-        "first": str(days.date_of(day.first)),
-        "last": str(days.date_of(day.last)),
+        "first": str(date_of(day.first)),
+        "last": str(date_of(day.last)),
         "erased": day.erased,
         "entries": entries,
     }
@@ -150,5 +150,5 @@ def _span(found: Sequence[Day]) -> str:
 
 
 def _dates(first: int, last: int) -> str:
-    one, other = days.date_of(first), days.date_of(last)
+    one, other = date_of(first), date_of(last)
     return str(one) if one == other else f"{one} to {other}"

@@ -27,13 +27,12 @@ from integrator_audit.cli.answering import (
 from integrator_audit.cli.keys import read_signer, write_new
 from integrator_audit.cli.places import read_place
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases, write_dossier
-from integrator_audit.completeness.days import number_of
 from integrator_audit.completeness.indexcheck import check_index
 from integrator_audit.completeness.indexes import read_index
 from integrator_audit.completeness.presenting import Sealed
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.errors import Invalid, Refused, Unavailable
-from integrator_audit.halfyear import period_of_origin
+from integrator_audit.halfyear import number_of, period_of_origin
 from integrator_audit.openingfile import opening_json, opening_proof
 from integrator_audit.rawlog import RawLog
 from integrator_audit.reader import LedgerReader

@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import Final
 
 from integrator_audit.checkpoint import LogKeys
-from integrator_audit.completeness import days
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.completeness.evidence import (
     RECIPIENTS,
@@ -35,6 +34,7 @@ from integrator_audit.completeness.members import Delivery, DeliverySequence, de
 from integrator_audit.completeness.unlisted import RELEASE_MEMBER
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Finding, Findings
+from integrator_audit.halfyear import date_of, start_of
 from integrator_audit.strictjson import read_object
 
 SCHEMA: Final = "dienstenintegrator/account/v1"
@@ -131,7 +131,7 @@ def verify_account(
     first = epochs.first if asked.first is None else max(asked.first, epochs.first)
     last = epochs.newest if asked.last is None else asked.last
     check_asked(first, last, newest=epochs.newest)
-    question = Question(lambda _period: asked.secret, RECIPIENTS, first, last, days.date_of(asked.today))
+    question = Question(lambda _period: asked.secret, RECIPIENTS, first, last, date_of(asked.today))
     answers = check_days(evidence, epochs.leaves, question)
     entries = check_entries(evidence, answers, letters="AD", today=question.today, keys=asked.keys)
     whole = [entry for entry in entries.values() if entry.erased is None]
@@ -139,8 +139,8 @@ def verify_account(
         if recipient_of(entry.parts["A"], entry.parts["D"]) != document.recipient:
             message = f"entry {entry.place.number} of {entry.origin} is listed under {document.recipient}, not its own"
             raise Tampered("recipient-other", message)
-    start = None if first == epochs.first else days.start_of(first)
-    comparison = _Comparison(start, days.start_of(last + 1) - GRACE_MS)
+    start = None if first == epochs.first else start_of(first)
+    comparison = _Comparison(start, start_of(last + 1) - GRACE_MS)
     comparison.add_listed(whole)
     comparison.add_received(received)
     erased = len(entries) - len(whole)

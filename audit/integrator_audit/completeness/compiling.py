@@ -19,7 +19,6 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 
 from integrator_audit.bodies import Erased, open_body
-from integrator_audit.completeness.days import last_day
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.pages import PLACE_SIZE, Stored, leaves_of, places_of, unpack
@@ -29,6 +28,7 @@ from integrator_audit.completeness.unlisted import RELEASE_MEMBER
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
+from integrator_audit.halfyear import last_day
 from integrator_audit.keystore import KeyStore
 from integrator_audit.parts import SALT_SIZE, read_part
 from integrator_audit.store import EntryRow

@@ -24,7 +24,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from integrator_audit.completeness import days
 from integrator_audit.completeness.dossier import PERIOD, PERSONS, RECIPIENTS, Dossier, Row
 from integrator_audit.completeness.epoch import EpochLeaf, ShardRange
 from integrator_audit.completeness.epochlog import EpochLog
@@ -44,6 +43,7 @@ from integrator_audit.completeness.unlisted import (
 )
 from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
+from integrator_audit.halfyear import date_of, first_day, last_day, period_name
 from integrator_audit.merkle import RightEdge, leaf_hash, root_from_inclusion
 from integrator_audit.note import Verifier
 from integrator_audit.opening import Recomputed
@@ -181,7 +181,7 @@ class _Day:
         self._epochs = epochs
         self._memory = memory
         self._rules = rules
-        self._date = days.date_of(leaf.epoch)
+        self._date = date_of(leaf.epoch)
         self._origins = {
             shard: name for (period, shard), name in dossier.header.shards.items() if period == leaf.period
         }
@@ -198,11 +198,11 @@ class _Day:
         self._root(PERSONS, self._person_rows(), leaf.persons_root)
         listed, erased = self._persons.count, 0
         self._root(RECIPIENTS, self._recipient_rows(), leaf.recipients_root)
-        if leaf.epoch == days.last_day(leaf.period):
+        if leaf.epoch == last_day(leaf.period):
             self._root(PERIOD, self._period_rows(), leaf.period_root)
             erased = self._check_altered()
             if memory.period_sum:
-                message = f"the lists of {days.period_name(leaf.period)} are not the union of its days' lists"
+                message = f"the lists of {period_name(leaf.period)} are not the union of its days' lists"
                 raise Tampered("period-other", message)
         padding, withheld = self._check_unlisted()
         released = self._check_releases()
@@ -259,7 +259,7 @@ class _Day:
 
     def _period_rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Take the half-year's lists apart by days: each part has to be the list of one label of that day."""
-        first = days.first_day(self._leaf.period)
+        first = first_day(self._leaf.period)
         leaves = self._epochs.leaves[first : self._leaf.epoch + 1]
         ends = {item.shard: [leaf.shards[at].end for leaf in leaves] for at, item in enumerate(self._leaf.shards)}
         for row in self._dossier.rows(PERIOD):
@@ -281,7 +281,7 @@ class _Day:
             rest = iter(was)
             # In this order: each place that is left is found in what follows the one before.
             if len(left) == len(was) or not all(place in rest for place in left):
-                raise Tampered("altered-wrong", f"a list of {days.date_of(epoch)} lost entries, and has others instead")
+                raise Tampered("altered-wrong", f"a list of {date_of(epoch)} lost entries, and has others instead")
             self._memory.add(-self._digest(epoch, was))
             if left:
                 self._memory.add(self._digest(epoch, left))
@@ -292,7 +292,7 @@ class _Day:
         """Refuse a row whose list was erased: what it listed cannot be accounted for."""
         if row.ground is None:
             return
-        if is_young(row.ground, self._leaf.period, RETENTIONS, today=days.date_of(self._epochs.newest)):
+        if is_young(row.ground, self._leaf.period, RETENTIONS, today=date_of(self._epochs.newest)):
             message = f"a list of {self._date} is said to be erased for its age, and is younger than that"
             raise Tampered("erased-young", message)
         message = f"a list of {self._date} was erased before the checking cosigner saw it: that day is past checking"

@@ -21,9 +21,9 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Final
 
-from integrator_audit.completeness.days import LAST_DAY, last_day, period_of
 from integrator_audit.completeness.trie import EMPTY
 from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.halfyear import LAST_DAY, last_day, period_of
 from integrator_audit.merkle import EMPTY_ROOT, HASH_SIZE
 
 EPOCH_ENTRY: Final = 0x10

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys
-from integrator_audit.completeness import days
 from integrator_audit.completeness.epoch import EpochLeaf, check_log
 from integrator_audit.errors import Tampered
 from integrator_audit.findings import Finding, Progress, no_progress
+from integrator_audit.halfyear import day_of
 from integrator_audit.note import Note
 from integrator_audit.sources import Source
 from integrator_audit.state import State
@@ -40,7 +40,7 @@ class Trust:
     @property
     def today(self) -> int:
         """Return the number of the day."""
-        return days.day_of(self.now * 1000)
+        return day_of(self.now * 1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from integrator_audit.checkpoint import LogKeys, open_checkpoint, read_unverified
-from integrator_audit.completeness import days
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.fields import Fields
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of
@@ -30,7 +29,7 @@ from integrator_audit.completeness.trie import (
     verify_inclusion,
 )
 from integrator_audit.errors import Invalid, Tampered
-from integrator_audit.halfyear import period_of_origin
+from integrator_audit.halfyear import date_of, first_day, last_day, period_name, period_of_origin
 from integrator_audit.merkle import leaf_hash, root_from_inclusion
 from integrator_audit.opening import Recomputed, recompute
 from integrator_audit.parts import SUBJECT_ENTRY
@@ -180,20 +179,20 @@ def check_days(evidence: Evidence, leaves: Sequence[EpochLeaf], question: Questi
         leaf = leaves[proof.epoch]
         start = proof.epoch
         if proof.level == PERIOD:
-            start = days.first_day(leaf.period)
-            if question.trie == RECIPIENTS or proof.epoch != days.last_day(leaf.period):
+            start = first_day(leaf.period)
+            if question.trie == RECIPIENTS or proof.epoch != last_day(leaf.period):
                 raise Tampered("day-unknown", f"day {proof.epoch} does not close a half-year for this document")
         expected = _skip_blank(leaves, expected, start)
         if start > expected:
-            raise Tampered("day-missing", f"the document has no answer for {days.date_of(expected)}")
+            raise Tampered("day-missing", f"the document has no answer for {date_of(expected)}")
         # Only the first answer, when it is for a half-year, may begin before what is asked.
         if proof.epoch < expected or (answers and start < expected):
-            raise Tampered("day-twice", f"the document answers twice for {days.date_of(proof.epoch)}")
+            raise Tampered("day-twice", f"the document answers twice for {date_of(proof.epoch)}")
         answers.append(_answer(proof, leaf, question, start=start))
         expected = proof.epoch + 1
     expected = _skip_blank(leaves, expected, last + 1)
     if expected <= last:
-        raise Tampered("day-missing", f"the document has no answer for {days.date_of(expected)}")
+        raise Tampered("day-missing", f"the document has no answer for {date_of(expected)}")
     return answers
 
 
@@ -234,7 +233,7 @@ def check_entries(
         found[place] = VerifiedEntry(place, opening.origin, opening.parts, ground)
     for place in listed:
         if place not in found:
-            message = f"entry {place.number} of shard {place.shard}, {days.period_name(place.period)}, is not opened"
+            message = f"entry {place.number} of shard {place.shard}, {period_name(place.period)}, is not opened"
             raise Tampered("entry-not-opened", message)
     return found
 
@@ -254,7 +253,7 @@ def _answer(proof: Proof, leaf: EpochLeaf, question: Question, *, start: int) ->
             places = tuple(EntryPlace(leaf.period, shard, index) for shard, index in listed)
         case Erased(content, erased):
             verify_inclusion(Leaf(label, content), proof.siblings, root=root)
-            what = f"the list of {days.date_of(leaf.epoch)}"
+            what = f"the list of {date_of(leaf.epoch)}"
             # Whatever was in it: nothing may be erased sooner than after the shortest retention.
             _check_age(erased, leaf.period, RETENTIONS, today=question.today, what=what)
         case end:
@@ -263,7 +262,7 @@ def _answer(proof: Proof, leaf: EpochLeaf, question: Question, *, start: int) ->
 
 
 def _check_list(listed: Sequence[tuple[int, int]], leaf: EpochLeaf, *, from_start: bool) -> None:
-    when = days.date_of(leaf.epoch)
+    when = date_of(leaf.epoch)
     try:
         check_places(listed)
     except Invalid as error:
@@ -297,7 +296,7 @@ def is_young(ground: str, period: int, retentions: Iterable[int], *, today: date
 
     They are counted from the end of the half-year. An order may come at any time.
     """
-    over = days.date_of(days.last_day(period))
+    over = date_of(last_day(period))
     return ground == "retention" and today <= over.replace(year=over.year + min(retentions))
 
 

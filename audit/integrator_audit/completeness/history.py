@@ -15,7 +15,6 @@ from datetime import date
 from typing import Final
 
 from integrator_audit.checkpoint import LogKeys
-from integrator_audit.completeness import days
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.completeness.evidence import (
     PERSONS,
@@ -40,6 +39,7 @@ from integrator_audit.completeness.labels import (
 from integrator_audit.completeness.members import Pseudonym, subject_of
 from integrator_audit.completeness.unlisted import ORDER_MEMBER
 from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.halfyear import date_of, number_of, period_name
 from integrator_audit.opening import VerifiedOpening
 
 SCHEMA: Final = "dienstenintegrator/history/v1"
@@ -118,7 +118,7 @@ def read_history(data: bytes) -> HistoryDocument:
     for item in document.objects("keys"):
         key = _key(item)
         if keys.setdefault(key.period, key) is not key:
-            raise Tampered("document-malformed", f"the document has two keys for {days.period_name(key.period)}")
+            raise Tampered("document-malformed", f"the document has two keys for {period_name(key.period)}")
     document.end()
     return HistoryDocument(evidence, keys)
 
@@ -144,7 +144,7 @@ def verify_history(document: HistoryDocument, epochs: EpochLog, asked: Asked) ->
     first = epochs.first if asked.first is None else max(asked.first, epochs.first)
     last = epochs.newest if asked.last is None else asked.last
     check_asked(first, last, newest=epochs.newest)
-    question = Question(secret, PERSONS, first, last, days.date_of(asked.today))
+    question = Question(secret, PERSONS, first, last, date_of(asked.today))
     answers = check_days(evidence, epochs.leaves, question)
     entries = check_entries(evidence, answers, letters="AS", today=question.today, keys=asked.keys)
     versions = _check_person(entries.values())
@@ -155,7 +155,7 @@ def verify_history(document: HistoryDocument, epochs: EpochLog, asked: Asked) ->
 
 def _checked_secret(document: HistoryDocument, epochs: EpochLog, *, number: str, period: int) -> bytes:
     """Return k of a half-year after checking key, certificate and signature."""
-    name = days.period_name(period)
+    name = period_name(period)
     key = document.keys.get(period)
     if key is None:
         raise Tampered("label-key-missing", f"the document has no label key for {name}")
@@ -192,7 +192,7 @@ def _check_receipts(
         if (receipt.origin, receipt.index) in listed or ORDER_MEMBER in said:
             continue
         try:
-            day = days.number_of(date.fromisoformat(str(said.get("date"))))
+            day = number_of(date.fromisoformat(str(said.get("date"))))
         except ValueError as error:
             raise Invalid("receipt-date", "a receipt does not say the date of its entry") from error
         where = f"entry {receipt.index} of {receipt.origin}"

@@ -13,13 +13,13 @@ from hashlib import sha256
 from itertools import islice
 from typing import Final
 
-from integrator_audit.completeness.days import last_day
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.index import IndexReading, Page, Trie
 from integrator_audit.completeness.pages import PLACE_SIZE, Fresh, Stored, TrieWriter, leaves_of, places_of, record_of
 from integrator_audit.completeness.trie import EMPTY, INDEX_PREFIX
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Findings, Progress, no_progress
+from integrator_audit.halfyear import last_day
 from integrator_audit.reader import LedgerReader
 
 _AT_ONCE: Final = 1_024

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from integrator_audit.columns import typed
-from integrator_audit.completeness.days import first_day, last_day
 from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
 from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
+from integrator_audit.halfyear import first_day, last_day
 
 FORMAT = 1
 APPLICATION_ID = 0x64696978  # "diix"

@@ -18,7 +18,6 @@ from typing import Final, Protocol, Self, TypeVar
 from cryptography.exceptions import InvalidTag
 
 from integrator_audit.bodies import Erased, open_identity
-from integrator_audit.completeness.days import period_of
 from integrator_audit.completeness.epoch import EpochLeaf, ShardRange
 from integrator_audit.completeness.index import Altered, IndexReading, IndexStore, Shape, Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, SIGNATURE_SIZE, label_of, label_secret, labels_of
@@ -36,6 +35,7 @@ from integrator_audit.completeness.sorting import Sorter
 from integrator_audit.completeness.trie import LABEL_SIZE, SALT_SIZE
 from integrator_audit.errors import Refused, Tampered
 from integrator_audit.findings import Progress, no_progress
+from integrator_audit.halfyear import period_of
 from integrator_audit.keystore import KeyStore
 from integrator_audit.parts import PSEUDONYM_SIZE
 from integrator_audit.store import BLOCK_BITS, Reading, block_of

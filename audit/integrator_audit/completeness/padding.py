@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from integrator_audit.completeness.days import DAY_MS, day_of, start_of
 from integrator_audit.completeness.unlisted import NOBODY, padding, unlisted_count
 from integrator_audit.errors import Invalid
+from integrator_audit.halfyear import DAY_MS, day_of, start_of
 from integrator_audit.parts import SUBJECT_ENTRY, Entry
 
 REST_MS: Final = 600_000

@@ -19,7 +19,6 @@ from hashlib import sha256
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
-from integrator_audit.completeness.days import last_day, period_of
 from integrator_audit.completeness.index import Altered, IndexReading, IndexStore, Page, Shape, Trie
 from integrator_audit.completeness.trie import (
     HASH_SIZE,
@@ -37,6 +36,7 @@ from integrator_audit.completeness.trie import (
     summarise,
 )
 from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.halfyear import last_day, period_of
 
 _PLACE: Final = Struct(">HQ")
 PLACE_SIZE: Final = _PLACE.size

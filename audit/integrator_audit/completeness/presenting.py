@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from integrator_audit.completeness.days import first_day, last_day, period_of
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.index import IndexReading, Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of, label_secret
@@ -22,6 +21,7 @@ from integrator_audit.completeness.listing import LabelService
 from integrator_audit.completeness.pages import Found, find, places_of, unpack
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Tampered, Unavailable
+from integrator_audit.halfyear import first_day, last_day, period_of
 from integrator_audit.reader import LedgerReader
 
 HISTORY: Final = "dienstenintegrator/history/v1"

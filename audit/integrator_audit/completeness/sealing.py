@@ -27,7 +27,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from integrator_audit.completeness.days import day_of, first_day, last_day, period_name, period_of, start_of
 from integrator_audit.completeness.epoch import (
     EpochLeaf,
     EpochRules,
@@ -43,6 +42,7 @@ from integrator_audit.completeness.recipients import RecipientSecrets
 from integrator_audit.completeness.trie import EMPTY
 from integrator_audit.errors import Busy, Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
+from integrator_audit.halfyear import day_of, first_day, last_day, period_name, period_of, start_of
 from integrator_audit.keystore import KeyStore
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.rawlog import RawLog

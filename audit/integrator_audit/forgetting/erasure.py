@@ -45,7 +45,7 @@ from integrator_audit.forgetting.orders import ErasureOrder
 from integrator_audit.forgetting.register import Pending, Register
 from integrator_audit.forgetting.resealing import reseal, unopened
 from integrator_audit.forgetting.retention import due_lengths
-from integrator_audit.halfyear import period_bounds, period_of_origin
+from integrator_audit.halfyear import first_day, last_day, period_of_origin
 from integrator_audit.keystore import KeyStore, PersonClass, key_class
 from integrator_audit.parts import SALT_SIZE, read_part
 from integrator_audit.store import EntryRow, Erasure, Ground, Store
@@ -267,10 +267,9 @@ class Eraser:
         newest = self._index.newest()
         if newest is None:
             return 0
-        first, after = period_bounds(log.period)
-        if newest < first:
+        if newest < first_day(log.period):
             return 0
-        cut = self._index.cut(min(newest, after - 1), log.shard)
+        cut = self._index.cut(min(newest, last_day(log.period)), log.shard)
         return 0 if cut is None else cut.size
 
     def _has_all_shards(self, period: int) -> bool:
@@ -278,7 +277,7 @@ class Eraser:
         newest = None if self._index is None else self._index.newest()
         if self._index is None or newest is None:
             return True
-        leaf = self._index.leaf(min(newest, period_bounds(period + 1)[0] - 1))
+        leaf = self._index.leaf(min(newest, last_day(period)))
         shards = EpochLeaf.parse(leaf).shards if leaf is not None else ()
         return all((period, item.shard) in self._shards for item in shards)
 
@@ -329,8 +328,8 @@ class Eraser:
         """Yield the tries of persons that a half-year has so far."""
         assert self._index is not None, "asked for only where there is an index"  # noqa: S101
         newest = self._index.newest()
-        first, after = period_bounds(period)
-        for epoch in range(first, min(after, -1 if newest is None else newest + 1)):
+        last = -1 if newest is None else min(newest, last_day(period))
+        for epoch in range(first_day(period), last + 1):
             for trie in (Trie.PERSONS, Trie.PERIOD):
                 if self._index.shape(epoch, trie) is not None:
                     yield epoch, trie

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from integrator_audit.halfyear import period_bounds
+from integrator_audit.halfyear import first_day
 
 LENGTHS: Final = (2, 10, 20)
 """Years, ascending."""
@@ -17,7 +17,7 @@ LENGTHS: Final = (2, 10, 20)
 
 def due_day(period: int, years: int) -> int:
     """Return the first day (epoch) on which entries of a log of `period` that are kept so long may be erased."""
-    return period_bounds(period + 1 + 2 * years)[0]
+    return first_day(period + 1 + 2 * years)
 
 
 def due_lengths(period: int, today: int) -> tuple[int, ...]:

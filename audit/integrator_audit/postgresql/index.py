@@ -12,9 +12,9 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
-from integrator_audit.completeness.days import first_day, last_day
 from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
 from integrator_audit.errors import Refused
+from integrator_audit.halfyear import first_day, last_day
 from integrator_audit.postgresql.address import Address, schema_of
 from integrator_audit.postgresql.lease import Lease
 from integrator_audit.postgresql.migrations import check_migrated, migrate

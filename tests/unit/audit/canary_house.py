@@ -13,7 +13,6 @@ from typing import Any
 
 from integrator_audit import Vault, part
 from integrator_audit.bodies import Erased as Gone
-from integrator_audit.completeness import days
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of
 from integrator_audit.completeness.pages import Stored, find, record_of
@@ -23,6 +22,7 @@ from integrator_audit.forgetting.erasure import Erased, Eraser, Finished, Log
 from integrator_audit.forgetting.orders import SCHEMA, ErasureOrder
 from integrator_audit.forgetting.register import Register
 from integrator_audit.generationkeys import FileGenerationKeys
+from integrator_audit.halfyear import date_of, day_of, last_day, period_name, period_of, start_of
 from integrator_audit.searching.blocks import IndexFile
 from integrator_audit.searching.log import StoredLog
 from integrator_audit.store import EntryRow
@@ -36,7 +36,7 @@ CANARY = 77_123_457
 SUBJECT = pseudonym(CANARY)
 AT = 1_795_000_777_771
 """An exact time of theirs: its six bytes in the file stand nowhere by chance."""
-PERIOD_NUMBER = days.period_of(FIRST)
+PERIOD_NUMBER = period_of(FIRST)
 SHARDS = (0, 1)
 
 
@@ -87,7 +87,7 @@ class House(Installation):
         """Close the half-year and seal its last day: the third trie that lists the canary."""
         sealer = self.sealer()
         self.close_period(PERIOD_NUMBER)
-        self.now = days.start_of(days.last_day(PERIOD_NUMBER) + 1) + 3_600_000
+        self.now = start_of(last_day(PERIOD_NUMBER) + 1) + 3_600_000
         sealer.seal_due()
 
     def search(self) -> IndexFile:
@@ -104,7 +104,7 @@ class House(Installation):
 
     def withhold(self) -> int:
         """Append an entry about the canary to shard 0 that a supervisor's order withholds; return where it is."""
-        today = days.date_of(days.day_of(self.now))
+        today = date_of(day_of(self.now))
         note = Order("order 7", "svb", today, today).sign(SUPERVISOR)
         hidden = entry(CANARY, 77, listed=False, at=AT + 7)
         hidden = hidden._replace(a=withheld_part(hidden.a, hidden.d, note, supervisor=SUPERVISOR.verifier, day=today))
@@ -176,7 +176,7 @@ def order(**entries: Sequence[int]) -> ErasureOrder:
     """Return an order about everything of the canary, or about entries by shard."""
     told: dict[str, Any] = {"schema": SCHEMA, "order": "O-1", "subject": base64.b64encode(SUBJECT).decode()}
     if entries:
-        half = days.period_name(PERIOD_NUMBER)
+        half = period_name(PERIOD_NUMBER)
         told["entries"] = [
             {"origin": f"{HOST}/{log}-{half}", "indices": list(indices)} for log, indices in entries.items()
         ]
@@ -196,7 +196,7 @@ def canary_leaves(house: House) -> list[Stored]:
     """Return the leaves under the canary's labels: one for each day with entries, and the half-year's once it is."""
     places = [(FIRST + day, Trie.PERSONS, label_of(secret(PERIOD_NUMBER, CANARY), DAY, FIRST + day)) for day in (0, 1)]
     whole = label_of(secret(PERIOD_NUMBER, CANARY), PERIOD, PERIOD_NUMBER)
-    places.append((days.last_day(PERIOD_NUMBER), Trie.PERIOD, whole))
+    places.append((last_day(PERIOD_NUMBER), Trie.PERIOD, whole))
     ends = [find(house.index, epoch, trie, label).end for epoch, trie, label in places]
     return [leaf for leaf, (_, _, label) in zip(ends, places, strict=True) if leaf and leaf.label == label]
 

@@ -10,7 +10,6 @@ from typing import Protocol
 import pytest
 
 from integrator_audit import Busy, Tampered, Unavailable
-from integrator_audit.completeness.days import last_day
 from integrator_audit.completeness.index import Altered, Cut, IndexReading, IndexStore, Shape, Trie
 from integrator_audit.completeness.pages import (
     FILL,
@@ -33,6 +32,7 @@ from integrator_audit.completeness.trie import (
     verify_absence,
     verify_inclusion,
 )
+from integrator_audit.halfyear import last_day
 
 SIZES = [0, 1, 2, 3, FILL, FILL + 1, 2 * FILL, 2 * FILL + 1, 900, 3000]
 

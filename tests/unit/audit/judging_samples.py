@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from integrator_audit import LedgerReader, Signer
-from integrator_audit.completeness import days
 from integrator_audit.completeness.account import AskedAccount, read_account, read_received, verify_account
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier
@@ -24,6 +23,7 @@ from integrator_audit.completeness.memory import Memory
 from integrator_audit.completeness.pages import erase_leaves
 from integrator_audit.completeness.presenting import account, document_bytes
 from integrator_audit.completeness.unlisted import Order, release, withheld_part
+from integrator_audit.halfyear import date_of, day_of, last_day, start_of
 from integrator_audit.parts import INSTITUTION_ENTRY, SUBJECT_ENTRY
 from integrator_audit.sources import DirectorySource
 from integrator_audit.store import Erasure
@@ -78,14 +78,14 @@ class Judges:
 
     def count_of(self, person: int, *, first: int = FIRST) -> int:
         """Return how many entries a person's history shows, after verifying it."""
-        asked = Asked(number_text(person), today=days.day_of(self.place.now), first=first)
+        asked = Asked(number_text(person), today=day_of(self.place.now), first=first)
         return len(verify_history(read_history(shown(self.place, person, first)), self.epochs(), asked).entries)
 
     def findings_of(self, recipient: str, received: Lines) -> set[str]:
         """Return the codes of what a recipient finds when it compares its own list."""
         key_of = self.place.recipients.secret(recipient)
         document = account(sealed(self.place), FIRST, sealed(self.place).newest, recipient=recipient, secret=key_of)
-        asked = AskedAccount(key_of, today=days.day_of(self.place.now), first=FIRST)
+        asked = AskedAccount(key_of, today=day_of(self.place.now), first=FIRST)
         lines = read_received(json.dumps(item).encode() for item in received)
         result = verify_account(read_account(document_bytes(document)), self.epochs(), lines, asked)
         return {finding.code for finding in result.findings}
@@ -125,7 +125,7 @@ def fill(place: Installation) -> tuple[int, dict[str, object]]:
     for shard in (0, 1):
         place.pad(2, shard=shard)
     place.at(1)
-    today = days.date_of(FIRST + 1)
+    today = date_of(FIRST + 1)
     note = Order("order 7", "svb", today, today).sign(SUPERVISOR)
     place.sequence = 4
     hidden = entry(1, 4, listed=False)
@@ -161,6 +161,6 @@ def close_with_erasures(place: Installation) -> Judges:
     erase_leaves(place.index, FIRST + 1, Trie.PERSONS, [label_of(secret(period, 1), DAY, FIRST + 1)], ground="order")
     place.writer("institution", period)
     place.close_period(period)
-    place.now = days.start_of(days.last_day(period) + 1) + int(timedelta(hours=1) / timedelta(milliseconds=1))
+    place.now = start_of(last_day(period) + 1) + int(timedelta(hours=1) / timedelta(milliseconds=1))
     sealer.seal_due()
     return judges

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from integrator_audit import Entry, LedgerReader, LedgerWriter, Refused, Signer, Vault, part
-from integrator_audit.completeness.days import DAY_MS, number_of, period_name, period_of, start_of
 from integrator_audit.completeness.epoch import EpochLeaf, check_log, check_sequence
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
@@ -23,6 +22,7 @@ from integrator_audit.completeness.padding import padding_entries
 from integrator_audit.completeness.pages import leaves_of, places_of, unpack
 from integrator_audit.completeness.recipients import SecretFiles
 from integrator_audit.completeness.sealing import PeriodLogs, Sealer, Secrets
+from integrator_audit.halfyear import DAY_MS, number_of, period_name, period_of, start_of
 from integrator_audit.rawlog import RawLog
 from integrator_audit.store import Reading
 from integrator_audit.stores import open_reading

@@ -15,7 +15,6 @@ from typing import IO, Any
 import pytest
 
 from integrator_audit import LedgerReader, Refused, Tampered, Vault, verify_opening
-from integrator_audit.completeness import days
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.history import Asked, History, read_history, verify_history
 from integrator_audit.completeness.presenting import account, document_bytes
@@ -23,6 +22,7 @@ from integrator_audit.completeness.sorting import Sorter
 from integrator_audit.encoding import from_base64
 from integrator_audit.forgetting.retention import due_day
 from integrator_audit.fsck import fsck
+from integrator_audit.halfyear import day_of, period_name
 from integrator_audit.keytree import path_of
 from integrator_audit.openingfile import opening_json, opening_proof
 from tests.unit.audit.canary_house import CANARY, PERIOD_NUMBER, SHARDS, SUBJECT, House, goes, order, stays
@@ -32,7 +32,7 @@ from tests.unit.audit.sealing_samples import FIRST, key, number_text
 from tests.unit.audit.test_presenting import sealed, shown
 
 NOWHERE: set[str] = set()
-HALF = days.period_name(PERIOD_NUMBER)
+HALF = period_name(PERIOD_NUMBER)
 LOGS, VAULT, INDEX = {f"s0-{HALF}.sqlite", f"s1-{HALF}.sqlite"}, {"persons.sqlite"}, {"epochs.index.sqlite"}
 STAND = {
     "number": NOWHERE,
@@ -57,7 +57,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def history_of(house: House, judges: Judges, data: bytes, *, first: int = FIRST) -> History:
-    asked = Asked(number_text(CANARY), today=days.day_of(house.now), first=first)
+    asked = Asked(number_text(CANARY), today=day_of(house.now), first=first)
     return verify_history(read_history(data), judges.epochs(), asked)
 
 

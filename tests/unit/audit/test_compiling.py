@@ -13,12 +13,12 @@ import pytest
 
 from integrator_audit import Invalid, Unavailable, part
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases, write_dossier
-from integrator_audit.completeness.days import last_day, period_of
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.labels import DAY, label_of
 from integrator_audit.completeness.pages import erase_leaves, leaves_of
 from integrator_audit.completeness.trie import root_of
 from integrator_audit.encoding import from_base64
+from integrator_audit.halfyear import last_day, period_of
 from integrator_audit.store import Erasure
 from tests.unit.audit.sealing_samples import FIRST, Installation, entry, secret
 from tests.unit.audit.test_presenting import sealed

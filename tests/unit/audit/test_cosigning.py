@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from integrator_audit.completeness import days
 from integrator_audit.completeness.cosigning import CheckedDay
 from integrator_audit.completeness.dossier import MAX_LINE, Dossier, open_lines
 from integrator_audit.completeness.labels import PERIOD
 from integrator_audit.completeness.memory import Memory, Withheld
 from integrator_audit.completeness.unlisted import Order, release
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
+from integrator_audit.halfyear import date_of, last_day
 from tests.unit.audit.lying.operator import EPOCHS, SUPERVISOR, Document, Kept, Operator, Trie
 from tests.unit.audit.lying.verifiers import cosigned
 from tests.unit.audit.schema_check import breaches, schema
@@ -23,7 +23,7 @@ from tests.unit.audit.schema_check import breaches, schema
 
 def order_for(recipient: str, *, last: int, first: int = 0) -> bytes:
     """Return an order of the supervisor for some days."""
-    return Order("2000-1", recipient, days.date_of(first), days.date_of(last)).sign(SUPERVISOR)
+    return Order("2000-1", recipient, date_of(first), date_of(last)).sign(SUPERVISOR)
 
 
 def released(operator: Operator, entry: Kept) -> Kept:
@@ -99,14 +99,14 @@ def test_a_withheld_entry_is_opened_and_later_released() -> None:
 
 def test_a_half_year_is_the_union_of_its_days() -> None:
     operator = Operator(shards=(0,), unlisted=1)
-    for day in range(days.last_day(0) + 3):
+    for day in range(last_day(0) + 3):
         operator.deliver(f"bsn:{day % 3}", "svb")
         operator.deliver("bsn:1", "svb")
         operator.end_day()
-    assert operator.leaves[days.last_day(0)].period_root != bytes(32)
-    assert len(cosigned(operator)) == days.last_day(0) + 3
+    assert operator.leaves[last_day(0)].period_root != bytes(32)
+    assert len(cosigned(operator)) == last_day(0) + 3
     # One of the two entries that somebody has on one day goes to somebody else in the half-year.
-    last = operator.sealed[days.last_day(0)]
+    last = operator.sealed[last_day(0)]
     assert last.period is not None
     mine = last.period.lists[operator.label("bsn:1", PERIOD, 0)]
     other = last.period.lists[operator.label("bsn:2", PERIOD, 0)]
@@ -114,7 +114,7 @@ def test_a_half_year_is_the_union_of_its_days() -> None:
     assert other is not None
     other[1].append(mine[1].pop())
     last.period = Trie.of({label: item[1] for label, item in last.period.lists.items() if item})
-    operator.leaves[days.last_day(0)] = operator.resealed(days.last_day(0))
+    operator.leaves[last_day(0)] = operator.resealed(last_day(0))
     with pytest.raises(Tampered) as caught:
         cosigned(operator)
     assert caught.value.code == "period-other"
@@ -239,7 +239,7 @@ def test_a_memory_of_another_log_or_a_damaged_one_is_refused(tmp_path: Path) -> 
     path = tmp_path / "deep" / "memory"
     memory = Memory(EPOCHS)
     memory.begin_period(0)
-    memory.withhold(Withheld("o", 3, b"x" * 33, "1", days.date_of(9)))
+    memory.withhold(Withheld("o", 3, b"x" * 33, "1", date_of(9)))
     memory.edges["o"] = 3, (b"a" * 32, b"b" * 32)
     memory.save(path)
     assert Memory.load(path, EPOCHS).withheld == memory.withheld
@@ -255,7 +255,7 @@ def test_a_memory_of_another_log_or_a_damaged_one_is_refused(tmp_path: Path) -> 
 
 def test_an_order_that_ends_is_not_over_before_the_end_of_the_next_day() -> None:
     memory = Memory(EPOCHS)
-    entry = Withheld("o", 3, b"", "1", days.date_of(9))
+    entry = Withheld("o", 3, b"", "1", date_of(9))
     memory.withhold(entry)
-    assert memory.overdue(days.date_of(9)) is None
-    assert memory.overdue(days.date_of(9) + timedelta(days=1)) == entry
+    assert memory.overdue(date_of(9)) is None
+    assert memory.overdue(date_of(9) + timedelta(days=1)) == entry

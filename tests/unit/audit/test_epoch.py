@@ -1,24 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
 from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrator_audit.completeness.days import (
-    LAST_DAY,
-    date_of,
-    day_of,
-    first_day,
-    last_day,
-    number_of,
-    period_name,
-    period_of,
-    start_of,
-)
 from integrator_audit.completeness.epoch import (
     MAX_SHARDS,
     EpochLeaf,
@@ -30,6 +18,13 @@ from integrator_audit.completeness.epoch import (
 )
 from integrator_audit.completeness.trie import EMPTY
 from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.halfyear import (
+    LAST_DAY,
+    first_day,
+    last_day,
+    period_of,
+    start_of,
+)
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.tiles import MAX_ENTRY
 
@@ -217,17 +212,6 @@ def test_leaves_are_checked_one_by_one_as_they_come() -> None:
         assert rules.previous == (HISTORY[index - 1] if index else None)
         check_sequence(rules.previous, item, index)
         assert rules.take(item.encode()) == item
-
-
-def test_days_and_half_years_are_those_of_the_calendar() -> None:
-    assert (date_of(0), period_of(0), day_of(946_684_800_000)) == (date(2000, 1, 1), 0, 0)
-    with pytest.raises(Invalid):
-        day_of(946_684_799_999)
-    july = number_of(date(2026, 7, 1))
-    assert (period_of(july), period_of(july - 1), period_name(period_of(july))) == (53, 52, "2026h2")
-    assert (first_day(53), last_day(52), date_of(last_day(53))) == (july, july - 1, date(2026, 12, 31))
-    assert (start_of(july), day_of(start_of(july)), day_of(start_of(july) - 1)) == (1_782_864_000_000, july, july - 1)
-    assert last_day(period_of(LAST_DAY)) == LAST_DAY
 
 
 def test_a_day_beyond_the_calendar_is_refused() -> None:

@@ -36,7 +36,7 @@ from integrator_audit.forgetting.register import Register
 from integrator_audit.forgetting.retention import due_day, due_lengths
 from integrator_audit.fsck import fsck
 from integrator_audit.generationkeys import FileGenerationKeys
-from integrator_audit.halfyear import day_of, epoch_of_day, period_of_name
+from integrator_audit.halfyear import date_of, number_of, period_of_name
 from integrator_audit.keystore import key_class
 from integrator_audit.sqlite import SqliteStore
 from tests.unit.audit.audit_samples import ORIGIN, PEOPLE, entry, signer
@@ -70,7 +70,7 @@ class House:
 
     def seal(self, day: str, listed: dict[bytes, list[int]]) -> None:
         """Put a day with these lists into the index, up to the log's end."""
-        epoch = epoch_of_day(date.fromisoformat(day))
+        epoch = number_of(date.fromisoformat(day))
         made = {person: bytes([number]) * SIGNATURE_SIZE for number, person in enumerate(sorted(listed), 1)}
         self.vault.keep_labels(made, PERIOD)
         kept = self.vault.labels(list(listed), PERIOD)
@@ -84,7 +84,7 @@ class House:
         self.index.finish(epoch, leaf, shapes={Trie.PERSONS: writer.shape}, cuts=[cut])
 
     def list_of(self, day: str, person: bytes) -> Any:
-        epoch = epoch_of_day(date.fromisoformat(day))
+        epoch = number_of(date.fromisoformat(day))
         kept = self.vault.labels([person], PERIOD)
         return find(self.index, epoch, Trie.PERSONS, label_of(label_secret(kept[person]), DAY, epoch)).end
 
@@ -122,8 +122,8 @@ def order(subject: bytes, **chosen: list[int]) -> ErasureOrder:
 
 
 def test_an_entry_is_due_its_years_after_the_end_of_its_half_year() -> None:
-    assert day_of(due_day(PERIOD, 2)) == date(2029, 1, 1)
-    assert day_of(due_day(period_of_name("2026h1"), 10)) == date(2036, 7, 1)
+    assert date_of(due_day(PERIOD, 2)) == date(2029, 1, 1)
+    assert date_of(due_day(period_of_name("2026h1"), 10)) == date(2036, 7, 1)
     day = due_day(PERIOD, 10)
     assert due_lengths(PERIOD, day) == (2, 10)
     assert due_lengths(PERIOD, day - 1) == (2,)
@@ -306,7 +306,7 @@ def test_a_persons_list_goes_when_its_last_entry_is_gone_and_others_keep_theirs(
     house.eraser(index=True).by_order(order(CANARY))
     assert house.vault.labels([CANARY], PERIOD) == {}
     assert house.vault.labels([PEOPLE[0]], PERIOD) != {}
-    assert find(house.index, epoch_of_day(date(2026, 11, 3)), Trie.PERSONS, label).end.ground == "order"  # type: ignore[union-attr]
+    assert find(house.index, number_of(date(2026, 11, 3)), Trie.PERSONS, label).end.ground == "order"  # type: ignore[union-attr]
 
 
 def test_an_entry_of_a_day_that_is_not_sealed_yet_waits(house: House) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from integrator_audit.cli.main import app
 from integrator_audit.forgetting.orders import SCHEMA
 from integrator_audit.forgetting.retention import due_day
-from integrator_audit.halfyear import day_of
+from integrator_audit.halfyear import date_of
 from tests.unit.audit.audit_samples import entry
 from tests.unit.audit.test_forgetting import CANARY, PERIOD, House
 
@@ -67,7 +67,7 @@ def test_a_person_at_a_terminal_is_told_what_is_left_to_do_and_never_whom(house:
 def test_retention_looks_at_no_day_that_has_not_come(house: House) -> None:
     house.ledger.freeze()
     assert run(house, "retention", "--day", "2026-11-25")["erased"] == {}
-    future = day_of(due_day(PERIOD, 20)).isoformat()
+    future = date_of(due_day(PERIOD, 20)).isoformat()
     assert run(house, "retention", "--day", future, code=2)["code"] == "erase-day"
     assert run(house, "retention", "--day", "tomorrow", code=2)["code"] == "erase-day"
 

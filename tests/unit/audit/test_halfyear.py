@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 from integrator_audit import Invalid
 from integrator_audit.halfyear import (
-    day_bounds,
+    LAST_DAY,
+    date_of,
     day_of,
-    epoch_of,
-    epoch_of_day,
-    half_year_name,
-    period_bounds,
-    period_of_day,
+    first_day,
+    last_day,
+    number_of,
+    period_name,
+    period_of,
     period_of_name,
     period_of_origin,
+    start_of,
 )
 
 
@@ -29,32 +31,39 @@ def milliseconds(moment: datetime) -> int:
 def test_day_zero_is_the_first_of_january_2000_in_utc() -> None:
     start = milliseconds(datetime(2000, 1, 1, tzinfo=UTC))
     assert start == 946_684_800_000
-    assert (epoch_of(start), epoch_of(start + 86_400_000 - 1), epoch_of(start + 86_400_000)) == (0, 0, 1)
-    assert day_bounds(0) == (start, start + 86_400_000)
+    assert (day_of(start), day_of(start + 86_400_000 - 1), day_of(start + 86_400_000)) == (0, 0, 1)
+    assert (start_of(0), start_of(1), date_of(0), period_of(0)) == (start, start + 86_400_000, date(2000, 1, 1), 0)
     with pytest.raises(Invalid):
-        epoch_of(start - 1)
+        day_of(start - 1)
     with pytest.raises(Invalid):
-        day_bounds(-1)
+        start_of(-1)
+    with pytest.raises(Invalid):
+        first_day(-1)
 
 
 def test_a_half_year_is_two_times_the_years_since_2000_and_its_half() -> None:
     # facts/ledger.md: period = (year − 2000) × 2 + half − 1
     assert period_of_name("2026h2") == 53
-    assert half_year_name(53) == "2026h2"
-    assert [period_of_day(epoch_of_day(day)) for day in (date(2026, 6, 30), date(2026, 7, 1))] == [52, 53]
-    assert period_bounds(53) == (epoch_of_day(date(2026, 7, 1)), epoch_of_day(date(2027, 1, 1)))
+    assert period_name(53) == "2026h2"
+    assert [period_of(number_of(day)) for day in (date(2026, 6, 30), date(2026, 7, 1))] == [52, 53]
+    assert (date_of(first_day(53)), date_of(last_day(53))) == (date(2026, 7, 1), date(2026, 12, 31))
+    assert first_day(53) == last_day(52) + 1
+
+
+def test_the_last_day_is_that_of_the_last_half_year_before_another() -> None:
+    assert last_day(period_of(LAST_DAY)) == LAST_DAY
 
 
 @given(st.dates(min_value=date(2000, 1, 1), max_value=date(2999, 12, 31)))
 def test_days_half_years_and_their_bounds_agree(day: date) -> None:
-    epoch = epoch_of_day(day)
-    assert day_of(epoch) == day
-    first, after = period_bounds(period_of_day(epoch))
-    assert first <= epoch < after
-    start, end = day_bounds(epoch)
+    number = number_of(day)
+    assert date_of(number) == day
+    period = period_of(number)
+    assert first_day(period) <= number <= last_day(period)
+    start = start_of(number)
     assert datetime.fromtimestamp(start / 1000, UTC).date() == day
-    assert epoch_of(end - 1) == epoch
-    assert period_of_name(half_year_name(period_of_day(epoch))) == period_of_day(epoch)
+    assert (day_of(start), day_of(start_of(number + 1) - 1)) == (number, number)
+    assert period_of_name(period_name(period)) == period
 
 
 @pytest.mark.parametrize(

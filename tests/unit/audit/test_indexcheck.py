@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from integrator_audit import LedgerReader, Tampered
-from integrator_audit.completeness.days import period_of
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.indexcheck import check_index
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.labels import DAY, label_of
 from integrator_audit.completeness.pages import erase_leaves
+from integrator_audit.halfyear import period_of
 from tests.unit.audit.audit_samples import flip
 from tests.unit.audit.sealing_samples import FIRST, Installation, secret
 

@@ -13,7 +13,7 @@ from integrator_audit import Verifier, verify_opening
 from integrator_audit.audience import audience_of
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.cli.main import app
-from integrator_audit.completeness.days import date_of
+from integrator_audit.halfyear import date_of
 from integrator_audit.openingfile import read_opening
 from integrator_audit.sources import DirectorySource
 from integrator_audit.verify import verify_log

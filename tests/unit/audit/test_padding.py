@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrator_audit import Invalid
-from integrator_audit.completeness.days import DAY_MS, number_of, start_of
 from integrator_audit.completeness.padding import REST_MS, PaddingMeter, padding_due, padding_entries
 from integrator_audit.completeness.unlisted import check_padding, is_unlisted_count
+from integrator_audit.halfyear import DAY_MS, number_of, start_of
 from integrator_audit.parts import check_entry
 
 DAY = number_of(date(2026, 11, 25))

@@ -12,13 +12,13 @@ import pytest
 
 from integrator_audit import Invalid, LedgerReader, Tampered, Unavailable
 from integrator_audit.checkpoint import open_checkpoint
-from integrator_audit.completeness.days import first_day, last_day, period_of
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.completeness.history import Asked, History, read_history, verify_history
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of
 from integrator_audit.completeness.pages import erase_leaves
 from integrator_audit.completeness.presenting import Sealed, account, document_bytes, history
+from integrator_audit.halfyear import first_day, last_day, period_of
 from integrator_audit.store import Erasure
 from tests.unit.audit.schema_check import breaches, schema
 from tests.unit.audit.sealing_samples import FIRST, HOST, Installation, entry, key, number_text, secret, signature

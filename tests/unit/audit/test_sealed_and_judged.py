@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit.completeness import days
 from integrator_audit.fsck import fsck
+from integrator_audit.halfyear import first_day, period_of
 from tests.unit.audit.judging_samples import Judges, close_with_erasures, fill, received
 from tests.unit.audit.sealing_samples import FIRST, Installation
 
@@ -53,5 +53,5 @@ def test_a_half_year_that_closes_without_erased_entries_is_accepted_and_says_how
     judges = close_with_erasures(place)
     *_, closing = judges.cosign()
     assert closing.erased == 2
-    assert judges.count_of(1, first=days.first_day(days.period_of(FIRST))) == 1
-    assert judges.count_of(2, first=days.first_day(days.period_of(FIRST))) == 1
+    assert judges.count_of(1, first=first_day(period_of(FIRST))) == 1
+    assert judges.count_of(2, first=first_day(period_of(FIRST))) == 1

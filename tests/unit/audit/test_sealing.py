@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrator_audit import Busy, Refused, Tampered, Unavailable
-from integrator_audit.completeness.days import first_day, last_day, period_of, start_of
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
@@ -20,6 +19,7 @@ from integrator_audit.completeness.pages import find
 from integrator_audit.completeness.sealing import SETTLING_MS
 from integrator_audit.completeness.trie import EMPTY, Leaf, TrieProof, root_of, verify_absence, verify_inclusion
 from integrator_audit.fsck import fsck
+from integrator_audit.halfyear import first_day, last_day, period_of, start_of
 from integrator_audit.merkle import EMPTY_ROOT
 from tests.unit.audit.label_samples import label_signer
 from tests.unit.audit.sealing_samples import (

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from integrator import telemetry
 from integrator.domain.pseudonyms import pseudonym
 from integrator.recording import sealing
-from integrator_audit.completeness.days import start_of
+from integrator_audit.halfyear import start_of
 from tests.unit.audit.canary_samples import found
 from tests.unit.recording import recording_samples as world
 from tests.unit.recording.test_recording_sealing import MINUTES, TODAY, ledger

@@ -13,7 +13,7 @@ from integrator.domain.topics import DISCLOSURES
 from integrator.recording import consumed, sealing
 from integrator.recording.consumed import Note, note, releasable
 from integrator.recording.logs import LedgerFiles
-from integrator_audit.completeness.days import start_of
+from integrator_audit.halfyear import start_of
 from tests.unit.recording import recording_samples as world
 from tests.unit.recording.test_recording_sealing import MINUTES, TODAY, ledger
 

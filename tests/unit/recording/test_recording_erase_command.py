@@ -22,10 +22,9 @@ from integrator.recording.forgetting import Forgetting
 from integrator.recording.logs import LedgerFiles
 from integrator.recording.process import Keys
 from integrator.recording.readers import Readers
-from integrator_audit.completeness.days import start_of
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.forgetting.retention import due_day
-from integrator_audit.halfyear import period_of_name
+from integrator_audit.halfyear import period_of_name, start_of
 from tests.unit.audit.canary_samples import files_below, found
 from tests.unit.recording import recording_samples as world
 from tests.unit.recording.test_recording_erasures import freed

@@ -19,12 +19,12 @@ from integrator.recording.logs import LedgerFiles, end_of
 from integrator.recording.process import Keys
 from integrator.recording.readers import Readers
 from integrator_audit import Busy, Entry, LedgerReader, Vault, read_part
-from integrator_audit.completeness.days import start_of
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.forgetting.erasure import Eraser, Log
 from integrator_audit.forgetting.orders import SCHEMA, ErasureOrder
 from integrator_audit.forgetting.register import Register
 from integrator_audit.generationkeys import FileGenerationKeys
+from integrator_audit.halfyear import start_of
 from integrator_audit.stores import open_erasing
 from tests.unit.recording import recording_samples as world
 from tests.unit.recording.test_recording_sealing import MINUTES, TODAY, ledger

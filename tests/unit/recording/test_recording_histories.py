@@ -42,11 +42,11 @@ from integrator.recording.sealed import Histories
 from integrator.sdk.completeness import Trusted, judge_history, read_days
 from integrator_audit import Signer, Verifier
 from integrator_audit.completeness.cosigning import Rules, check_dossier
-from integrator_audit.completeness.days import DAY_MS, date_of, day_of, start_of
 from integrator_audit.completeness.dossier import Dossier
 from integrator_audit.completeness.epochlog import Trust, read_epoch_log
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.memory import Memory
+from integrator_audit.halfyear import DAY_MS, date_of, day_of, start_of
 from integrator_audit.sources import DirectorySource
 from integrator_audit.witnessing.cosignature import Cosigner
 from integrator_audit.witnessing.server import WitnessServer

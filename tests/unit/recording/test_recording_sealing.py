@@ -30,11 +30,11 @@ from integrator.recording.sealed import Histories, Range
 from integrator_audit import LedgerReader, Verifier, read_part
 from integrator_audit import errors as audit
 from integrator_audit.completeness.account import AskedAccount, Received, read_account, verify_account
-from integrator_audit.completeness.days import date_of, day_of, start_of
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
 from integrator_audit.completeness.history import Asked, History, read_history, verify_history
 from integrator_audit.completeness.members import Delivery, DeliverySequence
 from integrator_audit.completeness.presenting import document_bytes
+from integrator_audit.halfyear import date_of, day_of, start_of
 from integrator_audit.sources import DirectorySource
 from tests.unit.recording import recording_samples as world
 from tests.unit.recording.test_recording_labels import service

@@ -23,7 +23,6 @@ from integrator.recording.withholding import Withholding
 from integrator_audit import Entry, LedgerReader, Signer, Vault, Verifier, read_part
 from integrator_audit.completeness.account import AskedAccount, Received, read_account, verify_account
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier
-from integrator_audit.completeness.days import date_of, day_of, start_of
 from integrator_audit.completeness.dossier import Dossier
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.members import Delivery, DeliverySequence
@@ -31,6 +30,7 @@ from integrator_audit.completeness.memory import Memory
 from integrator_audit.completeness.padding import padding_entries
 from integrator_audit.completeness.presenting import document_bytes
 from integrator_audit.completeness.unlisted import Order
+from integrator_audit.halfyear import date_of, day_of, start_of
 from integrator_audit.sources import DirectorySource
 from tests.unit.recording import recording_samples as world
 from tests.unit.recording.test_recording_process import Sources, disclosures

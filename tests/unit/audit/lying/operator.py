@@ -16,7 +16,6 @@ from hashlib import sha256, shake_256
 from typing import Any
 
 from integrator_audit.checkpoint import Checkpoint
-from integrator_audit.completeness import days
 from integrator_audit.completeness.epoch import EpochLeaf, ShardRange
 from integrator_audit.completeness.labels import (
     DAY,
@@ -29,6 +28,7 @@ from integrator_audit.completeness.labels import (
 from integrator_audit.completeness.trie import EMPTY, Leaf, index_hash, prove, root_of
 from integrator_audit.completeness.unlisted import padding
 from integrator_audit.encoding import to_base64
+from integrator_audit.halfyear import date_of, last_day, period_name, period_of, start_of
 from integrator_audit.note import Signer
 from integrator_audit.parts import commitment, leaf_entry, part, part_hash
 from integrator_audit.receipt import Receipt
@@ -150,10 +150,10 @@ class Operator:
 
     @property
     def period(self) -> int:
-        return days.period_of(self.epoch)
+        return period_of(self.epoch)
 
     def origin(self, shard: int, period: int | None = None) -> str:
-        return f"{BASE}/s{shard}-{days.period_name(self.period if period is None else period)}"
+        return f"{BASE}/s{shard}-{period_name(self.period if period is None else period)}"
 
     def signer(self, origin: str) -> Signer:
         return self.signers.setdefault(origin, Signer.generate(origin))
@@ -167,7 +167,7 @@ class Operator:
         return self._signatures[period, number]
 
     def label(self, number: str, level: int, at: int) -> bytes:
-        period = at if level == PERIOD else days.period_of(at)
+        period = at if level == PERIOD else period_of(at)
         return label_of(label_secret(self.y(number, period)), level, at)
 
     def kept(self, period: int) -> list[Kept]:
@@ -178,7 +178,7 @@ class Operator:
 
     def now(self, *, hours: int = 2) -> int:
         """Return a moment soon after the newest day ended, in POSIX seconds."""
-        return days.start_of(len(self.leaves)) // 1000 + hours * 3600
+        return start_of(len(self.leaves)) // 1000 + hours * 3600
 
     # What it does
 
@@ -190,7 +190,7 @@ class Operator:
         accountable = {
             "recipient": recipient,
             "purpose": "benefits",
-            "date": days.date_of(self.epoch).isoformat(),
+            "date": date_of(self.epoch).isoformat(),
             "retention": more.get("retention", 10),
         }
         if "order" in more:
@@ -234,8 +234,8 @@ class Operator:
         leaf = self._seal(plan)
         self.leaves.append(leaf)
         self.epoch += 1
-        if days.period_of(self.epoch) not in self.entries:
-            self._open(days.period_of(self.epoch))
+        if period_of(self.epoch) not in self.entries:
+            self._open(period_of(self.epoch))
         return leaf
 
     def resealed(self, epoch: int) -> EpochLeaf:
@@ -288,14 +288,14 @@ class Operator:
         last = len(self.leaves) - 1 if last is None else last
         asked: list[tuple[int, int, Trie, bytes]] = []
         for epoch in range(first, last + 1):
-            period = days.period_of(epoch)
+            period = period_of(epoch)
             if period not in closed:
                 asked.append((epoch, DAY, self.sealed[epoch].persons, self.label(number, DAY, epoch)))
-            elif epoch == days.last_day(period):
+            elif epoch == last_day(period):
                 trie = self.sealed[epoch].period
                 assert trie is not None
                 asked.append((epoch, PERIOD, trie, self.label(number, PERIOD, period)))
-        periods = sorted({days.period_of(epoch) for epoch in range(first, last + 1)})
+        periods = sorted({period_of(epoch) for epoch in range(first, last + 1)})
         keys = [
             {
                 "period": period,
@@ -331,7 +331,7 @@ class Operator:
     def dossier(self, *, first: int = 0, last: int | None = None, piece: int = 1_000) -> list[Document]:
         """Return the lines of the dossier for the checking cosigner; lists go in pieces of so many places."""
         last = len(self.leaves) - 1 if last is None else last
-        periods = range(days.period_of(first), days.period_of(last) + 1)
+        periods = range(period_of(first), period_of(last) + 1)
         named = [(period, shard) for period in periods for shard in self.shards]
         header: Document = {
             "schema": "dienstenintegrator/dossier/v1",
@@ -354,7 +354,7 @@ class Operator:
     # Inside
 
     def _unlisted(self, sealed: Sealed) -> list[Document]:
-        epoch, period = sealed.plan.epoch, days.period_of(sealed.plan.epoch)
+        epoch, period = sealed.plan.epoch, period_of(sealed.plan.epoch)
         leaf = self.leaves[epoch]
         listed = {place for places in sealed.plan.persons.values() for place in places}
         listed |= {place for places in sealed.plan.phantoms.values() for place in places}
@@ -377,7 +377,7 @@ class Operator:
         erased: list[Document] = []
         shards: set[tuple[int, int]] = set()
         for epoch, level, trie, label in asked:
-            period = days.period_of(epoch)
+            period = period_of(epoch)
             proof = prove(trie.leaves, label)
             end: Document
             if label not in trie.contents:
@@ -438,7 +438,7 @@ class Operator:
         recipients = {
             label_of(self.secret_of(name), DAY, plan.epoch): places for name, places in plan.recipients.items()
         }
-        closing = plan.epoch == days.last_day(self.period)
+        closing = plan.epoch == last_day(self.period)
         sealed = Sealed(plan, Trie.of(persons), Trie.of(recipients), None)
         self.sealed.append(sealed)
         if closing:
@@ -448,7 +448,7 @@ class Operator:
         return EpochLeaf(
             epoch=plan.epoch,
             period=self.period,
-            sealed_at=days.start_of(plan.epoch + 1) + 60_000,
+            sealed_at=start_of(plan.epoch + 1) + 60_000,
             label_key=sha256(self.spkis[self.period]).digest(),
             consumed=sha256(b"%d" % plan.epoch).digest(),
             inst_size=0,
@@ -469,7 +469,7 @@ class Operator:
     def _period_lists(self) -> dict[bytes, list[Place]]:
         lists: dict[bytes, list[Place]] = {}
         for day in self.sealed:
-            if days.period_of(day.plan.epoch) != self.period:
+            if period_of(day.plan.epoch) != self.period:
                 continue
             for number, places in day.plan.persons.items():
                 lists.setdefault(self.label(number, PERIOD, self.period), []).extend(places)
@@ -478,7 +478,7 @@ class Operator:
         return lists
 
     def _instant(self) -> str:
-        return f"{days.date_of(self.epoch).isoformat()}T12:00:00.000Z"
+        return f"{date_of(self.epoch).isoformat()}T12:00:00.000Z"
 
     def _random(self) -> bytes:
         self._randomness += 1

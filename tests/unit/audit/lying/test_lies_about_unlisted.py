@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from integrator_audit.completeness import days
 from integrator_audit.completeness.labels import DAY
 from integrator_audit.completeness.unlisted import Order, padding, release
+from integrator_audit.halfyear import date_of
 from integrator_audit.note import Signer
 from integrator_audit.parts import part, read_part
 from tests.unit.audit.lying.catching import ANN, BOB, by_cosigner, by_person, by_recipient, deliver_some
@@ -15,7 +15,7 @@ from tests.unit.audit.lying.verifiers import history_of
 
 
 def order(*, recipient: str = "recherche", first: int = 0, last: int = 2, signer: Signer = SUPERVISOR) -> bytes:
-    return Order("2000-1", recipient, days.date_of(first), days.date_of(last)).sign(signer)
+    return Order("2000-1", recipient, date_of(first), date_of(last)).sign(signer)
 
 
 def withholding(note: bytes | None, *, day: int = 0) -> tuple[Operator, Kept]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from integrator_audit.completeness import days
 from integrator_audit.completeness.history import read_history
 from integrator_audit.completeness.labels import DAY, signed_input
 from integrator_audit.completeness.trie import prove
 from integrator_audit.encoding import to_base64
+from integrator_audit.halfyear import number_of
 from tests.unit.audit.label_samples import certificate, label_signer, two_faced_key
 from tests.unit.audit.lying.catching import ANN, BOB, CARL, by_cosigner, by_person, caught, ordinary
 from tests.unit.audit.lying.operator import Document, Kept, Operator
@@ -214,8 +214,8 @@ def test_a_young_entry_said_to_be_erased_is_found_by_the_person() -> None:
     mine.erased = "retention"
     assert by_person(operator) == "erased-young"
     # Ten years after the end of the half-year it may be gone. Until then only an order erases it, and that is shown.
-    assert by_person(operator, today=days.number_of(date.fromisoformat("2010-06-30"))) == "erased-young"
-    assert by_person(operator, today=days.number_of(date.fromisoformat("2010-07-01"))) is None
+    assert by_person(operator, today=number_of(date.fromisoformat("2010-06-30"))) == "erased-young"
+    assert by_person(operator, today=number_of(date.fromisoformat("2010-07-01"))) is None
     mine.erased = "order"
     assert by_person(operator) is None
 
@@ -225,7 +225,7 @@ def test_a_young_list_said_to_be_erased_is_found_by_the_person() -> None:
     operator.sealed[1].persons.lists[operator.label(ANN, DAY, 1)] = None
     assert by_person(operator) == "erased-young"
     # LIMIT: which retention the entries had is gone with the list; only the shortest one is demanded.
-    assert by_person(operator, today=days.number_of(date.fromisoformat("2002-07-01"))) is None
+    assert by_person(operator, today=number_of(date.fromisoformat("2002-07-01"))) is None
 
 
 def test_a_document_about_another_log_or_of_no_form_is_refused_by_the_person(honest: Operator) -> None:

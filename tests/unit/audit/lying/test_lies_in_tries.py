@@ -6,10 +6,10 @@ import random
 from dataclasses import replace
 from hashlib import sha256
 
-from integrator_audit.completeness import days
 from integrator_audit.completeness.attribution import check_attribution, draw
 from integrator_audit.completeness.labels import DAY, PERIOD, LabelKey
 from integrator_audit.completeness.trie import prove
+from integrator_audit.halfyear import last_day
 from integrator_audit.opening import verify_opening
 from integrator_audit.openingfile import opening_json, read_opening
 from integrator_audit.parts import part, read_part
@@ -213,7 +213,7 @@ def test_a_shard_that_is_not_the_public_one_is_found_by_the_cosigner() -> None:
 def half_year() -> Operator:
     """Return an operator after the last day of a half-year and the first of the next."""
     operator = Operator(shards=(0,), unlisted=0)
-    while operator.epoch <= days.last_day(0) + 1:
+    while operator.epoch <= last_day(0) + 1:
         if operator.epoch % 30 == 0:
             deliver_some(operator)
         operator.end_day()
@@ -222,16 +222,16 @@ def half_year() -> Operator:
 
 def with_period(operator: Operator, lists: dict[bytes, list[tuple[int, int]]] | None) -> None:
     """Close the half-year with other lists, or with none."""
-    sealed = operator.sealed[days.last_day(0)]
+    sealed = operator.sealed[last_day(0)]
     sealed.period = None if lists is None else Trie.of(lists)
-    operator.leaves[days.last_day(0)] = operator.resealed(days.last_day(0))
+    operator.leaves[last_day(0)] = operator.resealed(last_day(0))
 
 
 def test_a_half_year_that_differs_from_its_days_is_found_by_the_cosigner_or_by_who_compares() -> None:
     operator = half_year()
     assert by_person(operator, document=operator.history(ANN, closed=(0,))) is None
     assert by_cosigner(operator) is None
-    trie = operator.sealed[days.last_day(0)].period
+    trie = operator.sealed[last_day(0)].period
     assert trie is not None
     lists = {label: list(item[1]) for label, item in trie.lists.items() if item}
     ann, bob = (operator.label(number, PERIOD, 0) for number in (ANN, BOB))
@@ -246,7 +246,7 @@ def test_a_half_year_that_differs_from_its_days_is_found_by_the_cosigner_or_by_w
 
 def test_a_day_that_a_half_year_gives_to_a_phantom_is_found_by_who_compares_it_with_the_days_only() -> None:
     operator = half_year()
-    trie = operator.sealed[days.last_day(0)].period
+    trie = operator.sealed[last_day(0)].period
     assert trie is not None
     lists = {label: list(item[1]) for label, item in trie.lists.items() if item}
     ann, day = operator.label(ANN, PERIOD, 0), operator.sealed[0].plan.persons[ANN]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from integrator_audit.completeness import days
 from integrator_audit.completeness.account import Account, AskedAccount, read_account, read_received, verify_account
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier
 from integrator_audit.completeness.dossier import Dossier
@@ -13,6 +12,7 @@ from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_l
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.history import Asked, History, read_history, verify_history
 from integrator_audit.completeness.memory import Memory
+from integrator_audit.halfyear import day_of
 from integrator_audit.parts import SUBJECT_ENTRY
 from integrator_audit.witnessing.policy import Policy
 from tests.unit.audit.lying.operator import CHECKER, EPOCHS, POLICY, SUPERVISOR, Document, Operator
@@ -27,14 +27,14 @@ def epochs_of(operator: Operator, *, now: int | None = None, **trust: Any) -> Ep
 
 def history_of(operator: Operator, document: Document, number: str, **asked: Any) -> History:
     """Return the history in a document, verified as by the person."""
-    given = {"today": days.day_of(operator.now() * 1000)} | asked
+    given = {"today": day_of(operator.now() * 1000)} | asked
     return verify_history(read_history(json.dumps(document).encode()), epochs_of(operator), Asked(number, **given))
 
 
 def account_of(operator: Operator, recipient: str, received: list[Document], **asked: Any) -> Account:
     """Return the comparison of an agency's own list with the account that it is given."""
     document = asked.pop("document", None) or operator.account(recipient)
-    given = {"today": days.day_of(operator.now() * 1000)} | asked
+    given = {"today": day_of(operator.now() * 1000)} | asked
     question = AskedAccount(operator.secret_of(recipient), **given)
     lines = read_received(json.dumps(item).encode() + b"\n" for item in received)
     return verify_account(read_account(json.dumps(document).encode()), epochs_of(operator), lines, question)
