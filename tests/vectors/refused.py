@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from integrator_audit.note import Signature, join_note
-from integrator_audit.witnessing.cosignature import signed_message
+from integrator_audit.note import Signature, Verifier, join_note
+from integrator_audit.witnessing.cosignature import CosignerKey, signed_message
 from tests.vectors.accepted import NESTED, NOBODY, ONE, TWO_OF_THREE, Case, compact, witness_lines
 from tests.vectors.log import (
     LOG,
@@ -29,6 +29,13 @@ from tests.vectors.log import (
 MALFORMED, PART, COMMITMENT = "opening-malformed", "opening-part", "opening-commitment"
 CHECKPOINT, INDEX, OTHER = "opening-checkpoint", "opening-index", "opening-origin"
 QUORUM, COSIGNATURE = "receipt-quorum", "receipt-cosignature"
+
+SMALL_ORDER = [
+    number.to_bytes(32, "little")
+    for y in (0, 1, 2**255 - 20, 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826)
+    for number in (y, y + (1 << 255), (1 << 255) - 19 - y)
+]
+"""Encodings of points of Ed25519 under which everybody can sign, also with the other sign and not reduced."""
 
 BASE = LOG.opening(5, "AS")
 TEXT = compact(BASE)
@@ -339,6 +346,16 @@ def witnesses() -> Iterator[Case]:
     yield from (case(f"policy: {name}", "policy", policy, w1, w2) for name, policy in bad_policies())
 
 
+def keys() -> Iterator[Case]:
+    """Yield openings of logs whose key is nobody's: a signature that everybody can make fits any text."""
+    for number, point in enumerate(SMALL_ORDER):
+        weak = Verifier(ORIGIN, point)
+        text, forged = LOG.checkpoint().text, (1).to_bytes(32, "little") + bytes(32)
+        note = join_note(text, [Signature(ORIGIN, weak.key_id, forged)])
+        opening = BASE | {"proof": encoded(replace(LOG.receipt(5), checkpoint=note).text)}
+        yield Case(f"a key of small order, {number}", compact(opening), "vkey", vkey=weak.vkey)
+
+
 def signature_at(time: int) -> bytes:
     """Return what w1 signs as of a time that `Cosigner.cosign` refuses to state."""
     return replace(SIGNER, seed=WITNESSES["w1"].seed).signature(signed_message(LOG.checkpoint().text, time)).value
@@ -372,10 +389,14 @@ def bad_policies() -> Sequence[tuple[str, str]]:
         ("a threshold that is a word", two + "group g constructor w1 w2\nquorum g\n"),
         ("a log's key for a witness", f"witness w1 {SIGNER.vkey}\nquorum w1\n"),
         ("a witness's key for a log", f"log {WITNESSES['w1'].key.vkey}\n{NOBODY}"),
+        (
+            "a witness's key of small order",
+            f"witness w1 {CosignerKey('weak', 0x04, SMALL_ORDER[1]).vkey}\nquorum none\n",
+        ),
         ("a log with too much", f"log {SIGNER.vkey} https://a.example https://b.example\n{NOBODY}"),
     ]
 
 
 def cases() -> list[Case]:
     """Return every case."""
-    return [*files(), *members(), *statements(), *bindings(), *proofs(), *notes(), *witnesses()]
+    return [*files(), *members(), *statements(), *bindings(), *proofs(), *notes(), *witnesses(), *keys()]

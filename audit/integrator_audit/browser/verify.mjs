@@ -8,7 +8,8 @@
  * LIMIT: cosignatures of type 0x06 (ML-DSA-44) are not counted here: WebCrypto has no such algorithm yet. */
 const MAX_FILE = 1 << 20, MAX_PART = 0xffff, MAX_NOTE = 1 << 17, MAX_DEPTH = 32, MAX_SIGNATURES = 16, MAX_HASHES = 63;
 const LOG_KEY = [0x01, 32], COSIGNING_KEY = [0x04, 32], ML_DSA_KEY = [0x06, 1312]; // types and sizes in bytes
-const CLOCK_SKEW_SECONDS = 300, MAX_TIME = (1n << 63n) - 1n;
+const CLOCK_SKEW_SECONDS = 300, MAX_TIME = (1n << 63n) - 1n, FIELD = (1n << 255n) - 19n; // y² of small order:
+const SMALL_ORDER = [0n, 1n, 0x76b9125b8bd5b257c2c2ebc2ba609c056bdf9e34b4f0a103ae4791859c155291n];
 const SCHEMA = /^\{"schema":"[a-z][a-z0-9.-]*(?:\/[a-z0-9.-]+)*\/v[1-9][0-9]{0,4}"[,}]/;
 // Unicode's white space, named one by one: \s counts U+FEFF and leaves out U+0085, other languages do not.
 const NO_NAME = /^$|[\0-\x20+\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
@@ -40,10 +41,8 @@ export function base64(text, size) {
   if (size !== undefined && binary.length !== size) malformed(`a hash, salt or root has ${size} bytes`);
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));
 }
-function decimal(text) {
-  if (!/^(?:0|[1-9][0-9]{0,18})$/.test(text) || BigInt(text) > MAX_TIME) malformed("a number is not plain");
-  return BigInt(text);
-}
+const decimal = (text) =>
+  /^(?:0|[1-9][0-9]{0,18})$/.test(text) && BigInt(text) <= MAX_TIME ? BigInt(text) : malformed("a number is not plain");
 
 // ---- JSON that no two readers understand differently ----
 function parse(text) {
@@ -87,14 +86,15 @@ async function readKey(text, ...kinds) {
   const [, name, id, encoded] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(text) ?? fail("vkey", "a key is name+id+base64");
   const bytes = attempt(() => base64(encoded), () => fail("vkey", "a key is in base64"));
   const isKind = kinds.some(([type, size]) => bytes[0] === type && bytes.length === size + 1);
-  const digest = await sha256(utf8(`${name}\n`), bytes);
-  if (!isKind || NO_NAME.test(name) || hex(digest).slice(0, 8) !== id) fail("vkey", "the key is of another kind");
+  const digest = hex(await sha256(utf8(`${name}\n`), bytes)), y = BigInt(`0x0${hex(bytes.slice(1, 33).reverse())}`);
+  if (!isKind || NO_NAME.test(name) || digest.slice(0, 8) !== id) fail("vkey", "the key is of another kind");
+  const square = (y % (1n << 255n)) ** 2n % FIELD; // the highest bit is the sign of x
+  if (bytes[0] !== ML_DSA_KEY[0] && SMALL_ORDER.includes(square)) fail("vkey", "everybody can sign with the key");
   return { name, id, type: bytes[0], bytes: bytes.subarray(1) };
 }
 /** Read the key of a log. */
 export async function readLogKey(text) {
-  if (subtle === undefined) fail("not-possible", "only pages that came over https can check");
-  return readKey(text, LOG_KEY);
+  return subtle ? readKey(text, LOG_KEY) : fail("not-possible", "only pages that came over https can check");
 }
 async function hasSigned(key, signature, message) {
   const impossible = () => fail("not-possible", "this browser cannot check the ledger's signatures");
