@@ -49,7 +49,7 @@ def monitor_command(  # noqa: PLR0913  each is an option of the command
     keys: KeysOption = None,
     keys_root: RootOption = None,
     state: StateOption = None,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.0)] = 60.0,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.0, max=86_400.0)] = 60.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and say by the exit code what was seen.")] = False,
     entries: Annotated[bool, typer.Option("--entries", help="Read all new entries too.")] = False,
     epochs: Annotated[bool, typer.Option("--epochs", help="It is an epoch log: check the rules of its days.")] = False,

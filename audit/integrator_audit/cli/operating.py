@@ -145,7 +145,7 @@ def prove_command(  # noqa: PLR0913  each is an option of the command
         reader = _reader(place, keys)
         stack.callback(reader.close)
         # What is withheld is shown to its person by its release and in no other way.
-        if audience is Audience.CITIZEN and not reader.is_listed(index):
+        if audience is Audience.CITIZEN and index < reader.size and not reader.is_listed(index):
             raise Refused("prove-unlisted", f"entry {index} of {reader.origin} is listed under no person")
         shown = reader.published()
         note = shown[1] if shown is not None and index < shown[0] else None

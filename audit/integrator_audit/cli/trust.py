@@ -28,7 +28,9 @@ KeysOption = Annotated[
 RootOption = Annotated[
     Path | None, typer.Option("--keys-root", help="The offline keys that sign the key policy.", metavar="FILE")
 ]
-MaxAgeOption = Annotated[float, typer.Option(help="Hours that the quorum's newest cosignatures may be old.", min=0.0)]
+MaxAgeOption = Annotated[
+    float, typer.Option(help="Hours that the quorum's newest cosignatures may be old.", min=0.0, max=1_000_000.0)
+]
 StateOption = Annotated[
     Path | None,
     typer.Option(help="Where the last accepted checkpoint is kept [default: in the user's state directory]."),

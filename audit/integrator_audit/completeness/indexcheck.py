@@ -13,8 +13,9 @@ from hashlib import sha256
 from itertools import islice
 from typing import Final
 
+from integrator_audit.checkpoint import read_unverified
 from integrator_audit.completeness.epoch import EpochLeaf
-from integrator_audit.completeness.index import IndexReading, Page, Trie
+from integrator_audit.completeness.index import Cut, IndexReading, Page, Trie
 from integrator_audit.completeness.pages import PLACE_SIZE, Fresh, Stored, TrieWriter, leaves_of, places_of, record_of
 from integrator_audit.completeness.trie import EMPTY, INDEX_PREFIX
 from integrator_audit.errors import Invalid, Tampered
@@ -42,11 +43,20 @@ def check_index(
             _check_trie(index, leaf, trie, root, findings)
         for item in leaf.shards:
             cut = index.cut(epoch, item.shard)
-            if (0 if cut is None else cut.size) != item.end:
+            if (0 if cut is None else cut.size) != item.end or (cut is not None and not _is_of(cut, item.root_at_end)):
                 message = "the checkpoint with which the day ended is missing or another one"
                 findings.add("index-cut", f"day {epoch}, shard {item.shard}", message)
         progress(epoch + 1 - first, size - first)
     return findings
+
+
+def _is_of(cut: Cut, root: bytes) -> bool:
+    """Say whether the note says what the row and the day's leaf say; the signature takes the shard's key."""
+    try:
+        said = read_unverified(cut.note)
+    except Invalid:
+        return False
+    return (said.origin, said.size, said.root) == (cut.origin, cut.size, root)
 
 
 def _tries(leaf: EpochLeaf) -> Iterator[tuple[Trie, bytes]]:

@@ -167,6 +167,12 @@ def test_what_was_typed_wrongly_is_no_proof_and_programs_get_an_object() -> None
         assert json.loads(answer.stdout)["code"] == "usage"
 
 
+def test_python_runs_the_package_as_the_program() -> None:
+    command = [sys.executable, "-m", "integrator_audit", "verify", "--json"]
+    answer = subprocess.run(command, text=True, check=False, capture_output=True)
+    assert (answer.returncode, json.loads(answer.stdout)["code"]) == (2, "usage")
+
+
 def test_an_answer_that_nobody_reads_is_no_proof() -> None:
     for arguments in (("verify", "none", "--vkey", "x", "--json"), ("verify", "--json"), ("--help",)):
         reading, writing = os.pipe()

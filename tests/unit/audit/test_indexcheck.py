@@ -84,6 +84,10 @@ def test_each_damaged_byte_of_each_page_is_found(copied: tuple[SqliteIndex, Ledg
         ("UPDATE trie SET bits = bits + 1 WHERE trie = 1", "index-page"),
         ("DELETE FROM cut", "index-cut"),
         ("UPDATE cut SET size = size - 1", "index-cut"),
+        ("UPDATE cut SET origin = 'other.example/log'", "index-cut"),
+        ("UPDATE cut SET note = flip(note, 3)", "index-cut"),
+        ("UPDATE cut SET note = flip(note, instr(note, x'0a') + 8)", "index-cut"),
+        ("UPDATE cut SET note = x''", "index-cut"),
         ("DELETE FROM sealed WHERE epoch = 688", "index-leaf"),
     ],
 )

@@ -45,6 +45,13 @@ def grown(place: Place, site: Path, count: int) -> None:
     place.reader().export(site)
 
 
+def test_an_interval_that_no_clock_counts_to_is_refused(run: Run, place: Place, tmp_path: Path) -> None:
+    grown(place, tmp_path / "site", 1)
+    for seconds in ("inf", "nan", "1e300", "-1"):
+        result = run("monitor", tmp_path / "site", "--vkey", signer().vkey, "--interval", seconds)
+        assert (result.exit_code, "--interval" in result.output) == (2, True)
+
+
 def test_a_look_says_what_it_saw_and_the_next_one_goes_on(run: Run, place: Place, tmp_path: Path) -> None:
     site = tmp_path / "site"
     grown(place, site, 300)

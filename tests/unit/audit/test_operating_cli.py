@@ -111,6 +111,16 @@ def test_what_is_withheld_is_proven_to_no_citizen(place: Installation, tmp_path:
     run("prove", file, hidden, "--for", "supervisor", "--out", out, *keys(place))
 
 
+@pytest.mark.parametrize("index", [1, 1 << 63, 10**20])
+def test_an_entry_that_is_not_there_is_proven_to_nobody(place: Installation, tmp_path: Path, index: int) -> None:
+    place.deliver(1)
+    file, out = place.file("s0", place.period), tmp_path / "opening.json"
+    for audience in ("citizen", "recipient", "supervisor"):
+        told = run("prove", file, index, "--for", audience, "--out", out, *keys(place), code=2)
+        assert told["code"] == "no-such-entry"
+        assert not out.exists()
+
+
 def test_a_dossier_is_compiled_from_files(place: Installation, tmp_path: Path) -> None:
     sealer = place.begun()
     place.deliver(1, 2)

@@ -84,6 +84,14 @@ def test_an_old_quorum_does_not_say_how_the_log_is_now(run: Run, site: Path, tmp
     assert run("verify", site, "--policy", policy, "--max-age", 50).exit_code == 0
 
 
+@pytest.mark.parametrize("hours", ["inf", "nan", "1e300", "-1"])
+def test_an_age_that_no_clock_counts_to_is_refused(run: Run, site: Path, tmp_path: Path, hours: str) -> None:
+    policy = write_policy(tmp_path / "policy")
+    for command in (("verify", site), ("monitor", site, "--once")):
+        result = run(*command, "--policy", policy, "--max-age", hours)
+        assert (result.exit_code, "--max-age" in result.output) == (2, True)
+
+
 def test_a_proof_that_failed_comes_before_a_quorum_that_is_missing(run: Run, site: Path, tmp_path: Path) -> None:
     policy = write_policy(tmp_path / "policy")
     tile = site / "tile/0/001"
