@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import sqlite3
@@ -237,6 +238,9 @@ def write(place: Path, entries: int, *, shape: Shape, rounds: int, told: Told) -
 
     The ledger and its vault stay there. The process is pinned to one core by who calls.
     """
+    # As `integrator.operation.processes` does in the ledger's process.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     meter = Meter()
     signer = Signer.generate(ORIGIN)
     vault = Vault.open(place / VAULT, KEY)

@@ -72,7 +72,8 @@ from integrator_audit.witnessing.policy import Policy
 
 _DIRECTORY_SECONDS: Final = 60.0
 _COLLECTED_EVERY: Final = 20_000
-"""So many new objects between two looks for garbage in a worker: about what four transactions leave in use at once."""
+"""So many new objects between two looks for garbage where records become something: about what four of a worker's
+transactions, or one of the ledger's, leave in use at once."""
 _LOG = telemetry.log("operation")
 
 
@@ -127,10 +128,7 @@ async def run_feeder(installation: Installation, stop: asyncio.Event) -> None:
 
 async def run_worker(installation: Installation, stop: asyncio.Event) -> None:
     """Run the lanes that the group gives this process."""
-    # What a record becomes dies with its transaction and is in no cycle. At Python's own pace the collector looks at
-    # it dozens of times before that, which costs a fifth of a worker's time.
-    gc.freeze()
-    gc.set_threshold(_COLLECTED_EVERY, 20, 20)
+    _collect_seldom()
     store = installation.secrets
     engine = PythonEngine(
         _pairwise(installation),
@@ -202,6 +200,7 @@ async def run_labels(installation: Installation, stop: asyncio.Event) -> None:
 
 async def run_ledger(installation: Installation, stop: asyncio.Event) -> None:
     """Make ledger entries of what the lanes disclosed, and of the steps and refusals of the institution."""
+    _collect_seldom()
     directory = await _directory(installation)
     connection = installation.connection(access.LEDGER)
     store = installation.secrets
@@ -218,6 +217,16 @@ async def run_ledger(installation: Installation, stop: asyncio.Event) -> None:
         await process.run(stop)
     finally:
         directory.close()
+
+
+def _collect_seldom() -> None:
+    """Look for garbage at another pace than Python's own.
+
+    What a record becomes dies with its transaction and is in no cycle, and would be looked at dozens of times before
+    that: a fifth of a worker's time, a twentieth of the ledger's.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_EVERY, 20, 20)
 
 
 async def run_api(installation: Installation, stop: asyncio.Event) -> None:
