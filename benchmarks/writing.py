@@ -129,7 +129,7 @@ class _Source:
                 self.over.set()
                 return LogBatch((), {})
             found = list(islice(self._records, limit))
-        return LogBatch(found, {(one.topic, one.partition): one.position + 1 for one in found})
+            return LogBatch(found, {(one.topic, one.partition): one.position + 1 for one in found})
 
     async def close(self) -> None:
         """Do nothing."""

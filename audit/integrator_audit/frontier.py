@@ -6,6 +6,7 @@ A frontier is a value that grows by copies: the ledger keeps the old one until t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 from integrator_audit.errors import Tampered
@@ -47,9 +48,10 @@ class Frontier:
         start = self._edge.size
         grown._edge = self._edge.copy()
         grown._open = self._open.copy()
-        levels = grown._edge.extend(map(leaf_hash, entries))
-        # As `frame_entries` does with one entry.
-        rows = grown._fill(ENTRIES, start, [len(entry).to_bytes(2, "big") + entry for entry in entries])
+        # As `leaf_hash` and `frame_entries` do.
+        levels = grown._edge.extend([sha256(b"\0" + entry).digest() for entry in entries])
+        lengths = {length: length.to_bytes(2, "big") for length in set(map(len, entries))}
+        rows = grown._fill(ENTRIES, start, [lengths[len(entry)] + entry for entry in entries])
         for level, hashes in enumerate(levels):
             rows += grown._fill(level, hashes_at(level, start), hashes)
         return grown, rows

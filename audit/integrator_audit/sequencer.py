@@ -23,7 +23,8 @@ from integrator_audit.parts import PART_PREFIXES, SALT_SIZE, SUBJECT_ENTRY, Entr
 from integrator_audit.store import SEALED, EntryRow
 
 _ORDER_SIZE: Final = 8
-_FRESH: Final = 4 * SALT_SIZE + 2 * NONCE_SIZE
+_FRESHNESS: Final = Struct(f"{SALT_SIZE}s{SALT_SIZE}s{SALT_SIZE}s{SALT_SIZE}s{NONCE_SIZE}s{NONCE_SIZE}s")
+_FRESH: Final = _FRESHNESS.size
 RANDOM_SIZE: Final = _FRESH + _ORDER_SIZE
 """Random bytes that one entry takes: salts of A, D, S and P, nonces of body and actor; after all of these its place."""
 _LENGTHS: Final = Struct(">II")
@@ -77,67 +78,69 @@ def sequence(
     prefix_a, prefix_d, prefix_s, prefix_p = (PART_PREFIXES[letter] for letter in "ADSP")
     classes, people, entry_keys = keys.classes, keys.people, iter(keys.entries)
     bound, join, lengths, seal = origin.encode(), b"".join, _LENGTHS.pack, SEALED.pack
+    # What `associated_data` returns begins and, for a first version, ends so.
+    place_of, first_version = Struct(f">{len(bound)}sQ").pack, associated_data(b"", 0, b"B", KEY_VERSION)[8:]
+    # What `EntryRow(…)` does in the end.
+    new_row = tuple.__new__
     rows: list[EntryRow] = []
     leaves: list[bytes] = []
     indices = [0] * count
-    at = 0
+    fresh = _FRESHNESS.iter_unpack(memoryview(random)[: count * _FRESH])
     for index, place in enumerate(order, first):
+        salt_a, salt_d, salt_s, salt_p, nonce, nonce_p = next(fresh)
         kind, a, d, s, p, subject, recipient, moment, retention, listed, identity = entries[place]
         indices[place] = index
-        salt_a, salt_p = random[at : at + 32], random[at + 96 : at + 128]
-        nonce, after = random[at + 128 : at + 140], at + _FRESH
         byte, prefix = types[kind]
         hashes = join(
             (
                 sha256(prefix_a + salt_a + a).digest(),
-                sha256(prefix_d + random[at + 32 : at + 64] + d).digest(),
-                sha256(prefix_s + random[at + 64 : at + 96] + s).digest(),
+                sha256(prefix_d + salt_d + d).digest(),
+                sha256(prefix_s + salt_s + s).digest(),
                 sha256(prefix_p + salt_p + p).digest(),
             )
         )
         committed = sha256(prefix + hashes).digest()
-        own = None if subject is not None and not p else next(entry_keys)
-        if subject is not None:
+        key_id, sealed_p, body_salt = None, b"", salt_p
+        if subject is not None and not p:
             version, cipher = people[subject, classes[retention]]
         else:
-            assert own is not None, "needs_entry_key counts an entry without a person"  # noqa: S101
-            version, cipher = KEY_VERSION, own.cipher
-        # With the salt of P beside S, who may open S could try out who acted, after the key of P is destroyed.
-        salts = random[at + 32 : at + 96] + _NO_SALT if p else random[at + 32 : at + 128]
-        content = join((salts, lengths(len(d), len(s)), d, s, identity))
-        body = nonce + cipher.encrypt(nonce, content, associated_data(bound, index, b"B", version))
-        key_id, sealed_p = None, b""
-        if own is not None:
+            own = next(entry_keys)
             key_id = own.id
+            version, cipher = (KEY_VERSION, own.cipher) if subject is None else people[subject, classes[retention]]
             if p:
-                nonce = random[at + 140 : after]
                 data = associated_data(bound, index, b"P", KEY_VERSION)
-                sealed_p = nonce + own.cipher.encrypt(nonce, salt_p + p, data)
-        at = after
+                sealed_p = nonce_p + own.cipher.encrypt(nonce_p, salt_p + p, data)
+                # With the salt of P beside S, who may open S could try out who acted, after the key of P is destroyed.
+                body_salt = _NO_SALT
+        content = join((salt_d, salt_s, body_salt, lengths(len(d), len(s)), d, s, identity))
+        if version == KEY_VERSION:
+            data = place_of(bound, index) + first_version
+        else:
+            data = associated_data(bound, index, b"B", version)
+        body = nonce + cipher.encrypt(nonce, content, data)
         # What `entry_seal` does with a row.
         name = recipient.encode()
         small = seal(index, moment, kind, retention, listed, version, len(body), len(sealed_p), len(name))
         checked = crc32(join((small, body, sealed_p, subject or b"", name, key_id or b"")))
-        rows.append(
-            EntryRow(
-                index,
-                subject,
-                recipient,
-                kind,
-                moment,
-                retention,
-                listed,
-                salt_a,
-                a,
-                body,
-                sealed_p,
-                hashes,
-                committed,
-                version,
-                key_id,
-                checked,
-            )
+        row = (
+            index,
+            subject,
+            recipient,
+            kind,
+            moment,
+            retention,
+            listed,
+            salt_a,
+            a,
+            body,
+            sealed_p,
+            hashes,
+            committed,
+            version,
+            key_id,
+            checked,
         )
+        rows.append(new_row(EntryRow, row))
         leaves.append(byte + committed)
     if len(set(leaves)) != count:
         raise Tampered("ledger-repeated", "two entries of a batch have one commitment: randomness repeats itself")

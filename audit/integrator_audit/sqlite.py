@@ -47,6 +47,9 @@ PAGE_SIZE: Final = 16_384
 """Bytes of a page: a whole tile fits in, and a commit of many entries writes a fourth of the pages of 4 KiB."""
 WAL_PAGES: Final = 2_500
 """Pages in the write-ahead log after which it is brought into the file: 40 MB."""
+_BLOB: Final = bytearray
+"""How many blobs are handed to the driver: for `bytes`, as for None, it asks three places for an adapter first, which
+takes as long as writing them."""
 Key = TypeVar("Key", bytes, str)
 DRAWN: Final = 16
 """Bytes of a batch's first salt that are unique per log: a repeated one means that randomness came again."""
@@ -170,25 +173,25 @@ class SqliteStore(SqliteReading):
     def _write_entries(
         self, rows: Sequence[EntryRow], statements: Mapping[bytes, int], recipients: Mapping[str, int]
     ) -> None:
-        self.connection.executemany(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    number,
-                    statements[a],
-                    at,
-                    # As `marks_of` does.
-                    kind | listed << 8 | years << 9 | version << 17,
-                    recipients.get(name),
-                    subject,
-                    salt + h,
-                    body,
-                    None if key is None else key + p,
-                    seal,
-                )
-                for number, subject, name, kind, at, years, listed, salt, a, body, p, h, _, version, key, seal in rows
-            ],
-        )
+        join = _BLOB().join
+        columns = [
+            (
+                number,
+                statements[a],
+                at,
+                # As `marks_of` does.
+                kind | listed << 8 | years << 9 | version << 17,
+                recipients.get(name),
+                None if subject is None else _BLOB(subject),
+                join((salt, h)),
+                _BLOB(body),
+                seal,
+            )
+            for number, subject, name, kind, at, years, listed, salt, a, body, _, h, _, version, _, seal in rows
+        ]
+        owned = [(row.entry_key + row.p, row.number) for row in rows if row.entry_key is not None]
+        self.connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)", columns)
+        self.connection.executemany("UPDATE entry SET own = ? WHERE idx = ?", owned)
 
     def _write_indexes(self, rows: Sequence[EntryRow], recipients: Mapping[str, int]) -> None:
         block = block_of(rows[0].number)
@@ -198,17 +201,18 @@ class SqliteStore(SqliteReading):
             self._write_indexes(rows[:split], recipients)
             self._write_indexes(rows[split:], recipients)
             return
-        # In key order: neighbouring pages are touched once.
-        persons = sorted([(subject, number) for number, subject, *_ in rows if subject is not None])
-        unlisted = [row.number for row in rows if not row.listed]
+        # Columns by their place, because unpacking a row takes as long as writing it into the index.
+        unlisted = [(row[0],) for row in rows if not row[6]]
         if unlisted:
-            hidden = set(unlisted)
-            persons = [one for one in persons if one[1] not in hidden]
-            self.connection.executemany("INSERT INTO unlisted VALUES (?)", [(number,) for number in unlisted])
-        self.connection.executemany("INSERT INTO by_subject VALUES (?, ?, ?)", [(block, *one) for one in persons])
+            self.connection.executemany("INSERT INTO unlisted VALUES (?)", unlisted)
+        persons = [(row[1], row[0]) for row in rows if row[6] and row[1] is not None]
+        # In key order: neighbouring pages are touched once.
+        persons.sort()
+        statement = f"INSERT INTO by_subject VALUES ({block:d}, ?, ?)"  # noqa: S608  a number
+        self.connection.executemany(statement, [(_BLOB(person), number) for person, number in persons])
         lists: dict[str, list[int]] = {}
-        for number, _, recipient, *_ in rows:
-            lists.setdefault(recipient, []).append(number)
+        for row in rows:
+            lists.setdefault(row[2], []).append(row[0])
         lists.pop("", None)
         self.connection.executemany(
             "INSERT INTO by_recipient VALUES (?, ?, ?, ?)",
