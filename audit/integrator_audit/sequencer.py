@@ -80,8 +80,6 @@ def sequence(
     bound, join, lengths, seal = origin.encode(), b"".join, _LENGTHS.pack, SEALED.pack
     # What `associated_data` returns begins and, for a first version, ends so.
     place_of, first_version = Struct(f">{len(bound)}sQ").pack, associated_data(b"", 0, b"B", KEY_VERSION)[8:]
-    # What `EntryRow(…)` does in the end.
-    new_row = tuple.__new__
     rows: list[EntryRow] = []
     leaves: list[bytes] = []
     indices = [0] * count
@@ -140,7 +138,8 @@ def sequence(
             key_id,
             checked,
         )
-        rows.append(new_row(EntryRow, row))
+        # What `EntryRow(…)` does in the end.
+        rows.append(tuple.__new__(EntryRow, row))
         leaves.append(byte + committed)
     if len(set(leaves)) != count:
         raise Tampered("ledger-repeated", "two entries of a batch have one commitment: randomness repeats itself")

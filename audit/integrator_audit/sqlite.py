@@ -205,7 +205,7 @@ class SqliteStore(SqliteReading):
         unlisted = [(row[0],) for row in rows if not row[6]]
         if unlisted:
             self.connection.executemany("INSERT INTO unlisted VALUES (?)", unlisted)
-        persons = [(row[1], row[0]) for row in rows if row[6] and row[1] is not None]
+        persons = [(person, row[0]) for row in rows if row[6] and (person := row[1]) is not None]
         # In key order: neighbouring pages are touched once.
         persons.sort()
         statement = f"INSERT INTO by_subject VALUES ({block:d}, ?, ?)"  # noqa: S608  a number

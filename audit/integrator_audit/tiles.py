@@ -152,14 +152,14 @@ def subtree_reader(
     """Return the `Subtree` of `merkle` over stored tiles; `tile(level, index)` gives as much of a tile as there is.
 
     The subtree's hash raises `Tampered` when a tile is narrower than the tree's size implies. A complete subtree never
-    changes: `kept` remembers, from one reader of a log to the next, those that were folded above the first level; it is
-    emptied at `MAX_KEPT`.
+    changes: `kept` remembers, from one reader of a log to the next, those that many proofs need: what lies above full
+    tiles of the first level, and what lies in the unfinished tile beside them. It is emptied at `MAX_KEPT`.
     """
     # The full tile of each level that was asked for last: a proof asks for up to eight subtrees of one tile.
     last: dict[int, tuple[int, bytes]] = {}
 
     def subtree(height: int, index: int) -> bytes:
-        if kept is not None and height > TILE_HEIGHT and (known := kept.get((height, index))) is not None:
+        if kept is not None and (known := kept.get((height, index))) is not None:
             return known
         level, inside = divmod(height, TILE_HEIGHT)
         span = 1 << inside
@@ -169,11 +169,12 @@ def subtree_reader(
             data = tile(level, number)
             if len(data) == TILE_WIDTH * HASH_SIZE:
                 last[level] = (number, data)
+        needed = height > TILE_HEIGHT or len(data) < TILE_WIDTH * HASH_SIZE
         part = data[offset * HASH_SIZE : (offset + span) * HASH_SIZE]
         if len(part) != span * HASH_SIZE:
             raise Tampered("tile-length", f"tile {TileName(level, number).path} is narrower than the log's size says")
         folded = fold(split_hashes(part, span))
-        if kept is not None and height > TILE_HEIGHT:
+        if kept is not None and needed:
             if len(kept) >= MAX_KEPT:
                 kept.clear()
             kept[height, index] = folded

@@ -86,6 +86,8 @@ class Shortcut:
         self._routes: dict[bytes, bytes] = {}
         self._sources: dict[bytes, bytes] = {}
         self._roles: dict[tuple[bytes, int], bytes] = {}
+        # The persons that came last, with the bytes and the moment that say them: one event goes to several agencies.
+        self._last: tuple[bytes, tuple[int, bytes], list[Person]] = (b"", (0, b""), [])
 
     def read(self, value: bytes) -> Common | None:
         """Return what a common record says, or `None` for every other one."""
@@ -143,10 +145,15 @@ class Shortcut:
                 b'"}',
             )
         )
-        people, at = self._people(v, at, moment[1])
-        if _pass(v, at) != len(v) or len(delivery) > _MOST_PART:  # unidentified
+        if len(delivery) > _MOST_PART:
             raise Unusual
-        return Common(head, moment[0], delivery, people)
+        rest = v[at:]
+        if self._last[:2] != (rest, moment):
+            people, at = self._people(v, at, moment[1])
+            if _pass(v, at) != len(v):  # unidentified
+                raise Unusual
+            self._last = (rest, moment, people)
+        return Common(head, moment[0], delivery, self._last[2])
 
     def _people(self, v: bytes, at: int, moment: bytes) -> tuple[list[Person], int]:
         blocks = v[at]

@@ -7,7 +7,7 @@ import pytest
 from integrator_audit import Invalid, Tampered
 from integrator_audit import tiles as tiles_module
 from integrator_audit.frontier import Frontier
-from integrator_audit.merkle import HASH_SIZE, inclusion_proof, leaf_hash, verify_inclusion
+from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, inclusion_proof, leaf_hash, verify_inclusion
 from integrator_audit.tiles import (
     ENTRIES,
     TILE_WIDTH,
@@ -174,11 +174,13 @@ def test_proofs_are_those_of_the_tree_while_it_grows_and_ask_for_each_tile_once(
             # A full tile is asked for once. One that may still grow is not remembered.
             full = [one for one in asked if len(tiles[one]) == TILE_WIDTH * HASH_SIZE]
             assert len(full) == len(set(full))
-    assert {height for height, _ in kept} == {9, 10}
-    # What is remembered is never asked for again.
+    assert {height for height, _ in kept if height > TILE_HEIGHT} == {9, 10}
+    # What is remembered is never asked for again, neither above nor in the unfinished tile.
     asked.clear()
     subtree_reader(tile, kept=kept)(9, 0)
     assert not asked
+    inclusion_proof(256, frontier.size, subtree_reader(tile, kept=kept))
+    assert asked == [(0, 1)]
 
 
 def test_no_more_than_so_many_subtrees_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
