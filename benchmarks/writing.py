@@ -240,7 +240,7 @@ def write(place: Path, entries: int, *, shape: Shape, rounds: int, told: Told) -
     """
     # As `integrator.operation.processes` does in the ledger's process.
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     meter = Meter()
     signer = Signer.generate(ORIGIN)
     vault = Vault.open(place / VAULT, KEY)

@@ -71,9 +71,9 @@ from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.witnessing.policy import Policy
 
 _DIRECTORY_SECONDS: Final = 60.0
-_COLLECTED_EVERY: Final = 20_000
-"""So many new objects between two looks for garbage where records become something: about what four of a worker's
-transactions, or one of the ledger's, leave in use at once."""
+_COLLECTED_EVERY: Final = 100_000
+"""So many new objects between two looks for garbage where records become something: a few times what one transaction
+leaves in use at once."""
 _LOG = telemetry.log("operation")
 
 
