@@ -174,7 +174,7 @@ def check_days(evidence: Evidence, leaves: Sequence[EpochLeaf], question: Questi
     if last >= len(leaves):
         raise Tampered("day-unknown", f"the epoch log ends before day {last}, for which an answer is given")
     for proof in evidence.proofs:
-        if proof.epoch > last:
+        if not evidence.first <= proof.epoch <= evidence.last:
             raise Tampered("day-unknown", f"the document answers for day {proof.epoch}, outside its own first and last")
         leaf = leaves[proof.epoch]
         start = proof.epoch

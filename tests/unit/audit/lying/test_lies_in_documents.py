@@ -234,8 +234,8 @@ def test_a_document_about_another_log_or_of_no_form_is_refused_by_the_person(hon
     assert by_person(honest, document=document | {"epochs": other}) == "history-other-log"
     shards = [item | {"origin": item["origin"].replace("2000h1", "2000h2")} for item in document["shards"]]
     assert by_person(honest, document=document | {"shards": shards}) == "shard-other"
-    beyond = document["epochs"] | {"last": 9}
-    assert by_person(honest, document=document | {"epochs": beyond}) == "day-unknown"
+    for said in ({"last": 9}, {"last": 1}, {"first": 1}):
+        assert by_person(honest, document=document | {"epochs": document["epochs"] | said}) == "day-unknown"
     for change in ({"schema": "x/v1"}, {"more": 1}, {"days": {}}, {"keys": [1]}, {"days": [{}]}, {"erased": [{}]}):
         assert by_person(honest, document=document | change) in ("document-malformed", "opening-malformed")
     for end in ({}, {"empty": False}, {"empty": True, "other": {}}, {"erased": {"hL": "AAAA", "ground": "age"}}):
