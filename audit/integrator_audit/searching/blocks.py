@@ -7,9 +7,7 @@
   anew.
 - A *kind* is what a statement says without its dates and instants and without the members that are left out (ids,
   digests): there are as many as ways to disclose, not as many as days or entries. `listed` belongs to the kind.
-- Of each block and kind it keeps the offsets of the entries, grouped by statement and hour, and how many listed
-  persons they are about. There is no person in it, and no time more exact than the hour; an entry whose time was erased
-  counts in the hour of the entry before it.
+- Of each block and kind it keeps a posting (`searching.postings`): no person, and no time more exact than the hour.
 """
 
 from __future__ import annotations
@@ -17,19 +15,17 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
-from array import array
-from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from integrator_audit.columns import damaged, typed, typed_row
 from integrator_audit.database import connect, is_new, translated
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
-from integrator_audit.searching.log import HOUR_MS, SearchedLog
+from integrator_audit.searching.log import SearchedLog
+from integrator_audit.searching.postings import Posting, group, posting_id
 from integrator_audit.searching.terms import Term, day_of, is_moment, read_terms
 
 HEIGHT: Final = 16
@@ -39,7 +35,6 @@ MAX_KINDS: Final = 1 << 17
 
 _APPLICATION_ID: Final = 0x64697331  # "dis1"
 _FORMAT: Final = 1
-_KIND_BITS: Final = 24
 _SCHEMA = """
 CREATE TABLE index_of (origin TEXT NOT NULL, left_out TEXT NOT NULL, height INTEGER NOT NULL,
   written BLOB NOT NULL);
@@ -54,64 +49,6 @@ CREATE TABLE posting (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, persons INTEGE
   first_hour INTEGER NOT NULL, last_hour INTEGER NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL,
   groups BLOB NOT NULL, offsets BLOB NOT NULL)
 """
-
-
-_Key = tuple[int, bool, int]
-"""A statement, whether its entries are listed, and their hour."""
-
-
-class Group(NamedTuple):
-    """The entries of one statement in one hour, inside one block: how many there are."""
-
-    statement: int
-    hour: int
-    n: int
-
-
-class Posting(NamedTuple):
-    """The entries of one kind in one block. Days are ISO 8601 and empty where statements name none."""
-
-    number: int
-    """Block and kind: see `posting_id`."""
-    n: int
-    persons: int
-    first_hour: int
-    last_hour: int
-    first_day: str
-    last_day: str
-    groups: bytes
-    """Statements, then hours, then counts less one, of each group: little-endian u32, u32, u16."""
-    offsets: bytes
-    """Of each group its offsets in the block, ascending: little-endian u16."""
-
-    @property
-    def block(self) -> int:
-        """Return the number of the block."""
-        return self.number >> _KIND_BITS
-
-    @property
-    def kind(self) -> int:
-        """Return the number of the kind."""
-        return self.number & (1 << _KIND_BITS) - 1
-
-    def each_group(self) -> Iterator[Group]:
-        """Yield the groups in the order of their offsets."""
-        size = len(self.groups) // 10
-        if len(self.groups) != 10 * size:
-            raise damaged("a posting is cut", what="search")
-        numbers = _read("I", self.groups[: 8 * size])
-        counts = _read("H", self.groups[8 * size :])
-        for at in range(size):
-            yield Group(numbers[at], numbers[size + at], counts[at] + 1)
-
-    def each_offset(self) -> array[int]:
-        """Return all offsets, group by group."""
-        return _read("H", self.offsets)
-
-
-def posting_id(block: int, kind: int) -> int:
-    """Return the number of a posting: those of one block stand together."""
-    return block << _KIND_BITS | kind
 
 
 def kind_terms(terms: Iterable[Term], left_out: frozenset[str]) -> list[Term]:
@@ -341,78 +278,6 @@ class _Kinds:
             raise Refused("search-kinds", message)
         self._connection.execute("INSERT INTO kind VALUES (?, ?, ?, x'')", (kind, listed, terms))
         return kind
-
-
-def group(log: SearchedLog, first: int, end: int, *, hour: int, kinds: _Kinds) -> tuple[list[Posting], list[int]]:
-    """Return the postings of the block of entries from `first` to below `end`, and the hour of each entry.
-
-    `hour` is that of the entry before the block, for entries whose own was erased.
-    """
-    unlisted = set(log.unlisted_between(first, end))
-    groups: dict[_Key, list[int]] = {}
-    hours: list[int] = []
-    for number, statement, at in log.rows(first, end):
-        if at:
-            hour = at // HOUR_MS
-        hours.append(hour)
-        key = (statement, number not in unlisted, hour)
-        if key in groups:
-            groups[key].append(number - first)
-        else:
-            groups[key] = [number - first]
-    by_kind: dict[int, list[_Key]] = {}
-    of_entry = [-1] * (end - first)
-    for key, offsets in groups.items():
-        kind = kinds.of(key[0], listed=key[1])
-        by_kind.setdefault(kind, []).append(key)
-        for offset in offsets:
-            of_entry[offset] = kind
-    persons = Counter[int]()
-    for _, indices in log.persons_between(first, end):
-        persons.update({of_entry[index - first] for index in indices})
-    block = first // (end - first)
-    return [
-        _posting(
-            posting_id(block, kind),
-            {key: groups[key] for key in keys},
-            days=[kinds.day(statement) for statement, _, _ in keys],
-            persons=persons[kind],
-        )
-        for kind, keys in sorted(by_kind.items())
-    ], hours
-
-
-def _posting(number: int, groups: Mapping[_Key, list[int]], *, days: list[str], persons: int) -> Posting:
-    hours = [hour for _, _, hour in groups]
-    counts = [len(offsets) for offsets in groups.values()]
-    return Posting(
-        number,
-        sum(counts),
-        persons,
-        min(hours),
-        max(hours),
-        min(days),
-        max(days),
-        _write("I", [statement for statement, _, _ in groups] + hours) + _write("H", [count - 1 for count in counts]),
-        _write("H", [offset for offsets in groups.values() for offset in offsets]),
-    )
-
-
-def _write(kind: str, values: Iterable[int]) -> bytes:
-    packed = array(kind, values)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    return packed.tobytes()
-
-
-def _read(kind: str, data: bytes) -> array[int]:
-    values: array[int] = array(kind)
-    if len(data) % values.itemsize:
-        raise damaged("a posting is cut", what="search")
-    values.frombytes(data)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from typing import Any, Final, NamedTuple
 from integrator_audit.columns import typed
 from integrator_audit.database import translated
 from integrator_audit.errors import Busy, Invalid
-from integrator_audit.searching.blocks import Group, IndexFile, Posting, posting_id
+from integrator_audit.searching.blocks import IndexFile
 from integrator_audit.searching.catalogue import Catalogue, bits, check_searchable
 from integrator_audit.searching.log import SearchedLog
+from integrator_audit.searching.postings import Group, Posting, posting_id
 from integrator_audit.searching.tail import Place, Tail, is_between
 from integrator_audit.searching.terms import Alternatives
 
