@@ -26,7 +26,7 @@ from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.searching.log import SearchedLog
 from integrator_audit.searching.postings import Posting, group, posting_id
-from integrator_audit.searching.terms import Term, day_of, is_moment, read_terms
+from integrator_audit.searching.terms import Term, day_named, is_moment, read_terms
 
 HEIGHT: Final = 16
 """A block has 2^16 entries, and no more than that: offsets are u16."""
@@ -246,7 +246,7 @@ class _Kinds:
             return row[0]
         terms = read_terms(self._log.statement(statement))
         told = json.dumps(kind_terms(terms, self._left_out), ensure_ascii=False, separators=(",", ":"))
-        self._days[statement] = day_of(terms) or ""
+        self._days[statement] = day_named(terms) or ""
         known = self._connection.execute(
             "SELECT kid FROM kind WHERE terms = ? AND listed = ?", (told, listed)
         ).fetchone()

@@ -13,7 +13,7 @@ from integrator_audit.errors import Tampered
 from integrator_audit.searching.blocks import kind_terms
 from integrator_audit.searching.catalogue import Kinds, bits
 from integrator_audit.searching.log import HOUR_MS, SearchedLog
-from integrator_audit.searching.terms import Term, day_of, read_terms
+from integrator_audit.searching.terms import Term, day_named, read_terms
 
 _CHUNK = 4096
 
@@ -126,7 +126,7 @@ class Tail:
         if number is None:
             number = self._numbers[kind, listed] = self.kinds.add(kind, listed=listed)
         self._codes[statement, listed] = code = len(self._said)
-        self._said.append(_Said(statement, number, day_of(terms) or ""))
+        self._said.append(_Said(statement, number, day_named(terms) or ""))
         return code
 
 

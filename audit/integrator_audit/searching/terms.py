@@ -52,7 +52,7 @@ def is_moment(value: str) -> bool:
     return value.startswith('"') and _MOMENT.fullmatch(value[1:-1]) is not None
 
 
-def day_of(terms: Iterable[Term]) -> str | None:
+def day_named(terms: Iterable[Term]) -> str | None:
     """Return the first day (ISO 8601) that a statement names, by a date or an instant; None when it names none."""
     for term in terms:
         if term.value.startswith('"') and (found := _MOMENT.fullmatch(term.value[1:-1])):

@@ -11,7 +11,7 @@ from integrator_audit import part
 from integrator_audit.merkle import fold, leaf_hash
 from integrator_audit.searching.log import HOUR_MS
 from integrator_audit.searching.query import Question
-from integrator_audit.searching.terms import day_of, holds, read_terms
+from integrator_audit.searching.terms import day_named, holds, read_terms
 
 NOW = 490_000
 """An hour since 1970 in which the sample logs begin."""
@@ -120,7 +120,7 @@ def naive(log: MemoryLog, question: Question) -> list[int]:
             and holds(question.any_of, terms)
             and (first is None or hours[row.number] >= first)
             and (end is None or hours[row.number] < end)
-            and (question.days is None or question.days[0] <= (day_of(terms) or "") <= question.days[1])
+            and (question.days is None or question.days[0] <= (day_named(terms) or "") <= question.days[1])
         )
         if fits:
             found.append(row.number)

@@ -18,7 +18,7 @@ from integrator_audit.searching import counts
 from integrator_audit.searching.blocks import IndexFile
 from integrator_audit.searching.counts import Cell, Step, count, public
 from integrator_audit.searching.query import LogSearch, Question
-from integrator_audit.searching.terms import day_of, read_terms
+from integrator_audit.searching.terms import day_named, read_terms
 from tests.unit.audit.searching_samples import NOW, MemoryLog, hours_of, naive, pseudonym, statement
 from tests.unit.audit.test_searching import ENTRIES, QUESTIONS
 
@@ -35,7 +35,7 @@ def naive_counts(log: MemoryLog, question: Question, by: tuple[str, ...], step: 
     hours = hours_of(log)
     for number in naive(log, question):
         terms = read_terms(log.statements[log.entries[number].statement])
-        day = day_of(terms) or ""
+        day = day_named(terms) or ""
         time = {"hour": str(hours[number]), "day": day, "month": day[:7], "all": "all"}[step]
         combinations: list[tuple[str, ...]] = [()]
         for member in by:
