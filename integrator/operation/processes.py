@@ -16,19 +16,18 @@ import gc
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-from integrator import telemetry
 from integrator.directory.feeder import Feeder
 from integrator.directory.store import Store
 from integrator.directory.view import Directory
 from integrator.directory.writer import DirectoryWriter
-from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
+from integrator.domain.errors import Refused, Unavailable
 from integrator.domain.identities import Identities
 from integrator.http import audit, disclosures, histories, ledger
 from integrator.http.app import Ports, create_app
@@ -37,18 +36,15 @@ from integrator.http.server import serve
 from integrator.kafka import access
 from integrator.kafka.directory import KafkaDirectoryLog, KafkaDirectoryTopic, KafkaRequests
 from integrator.kafka.disclosures import KafkaDisclosureSource
-from integrator.kafka.logs import calm_aiokafka
 from integrator.kafka.readings import KafkaReadings
 from integrator.kafka.refusals import KafkaRefusals
 from integrator.kafka.worker import make_worker
-from integrator.operation import dumps, logs
 from integrator.operation.brakes import LedgerBrakes
-from integrator.operation.exporting import export
 from integrator.operation.orders import Orders
 from integrator.operation.provisioned import ProvisionedWriter
+from integrator.operation.running import Run, run_process, until_stopped
 from integrator.operation.secrets import Secrets, key
 from integrator.operation.settings import Installation
-from integrator.operation.supervisor import MUST_NOT_GO_ON, until_told
 from integrator.operation.watching import InstallationWatch
 from integrator.recording.auditing import Auditing
 from integrator.recording.entered import Entered
@@ -74,7 +70,6 @@ _DIRECTORY_SECONDS: Final = 60.0
 _COLLECTED_EVERY: Final = 100_000
 """So many new objects between two looks for garbage where records become something: a few times what one transaction
 leaves in use at once."""
-_LOG = telemetry.log("operation")
 
 
 def commands(installation: Installation) -> list[tuple[str, Sequence[str]]]:
@@ -120,7 +115,7 @@ async def run_feeder(installation: Installation, stop: asyncio.Event) -> None:
     store = Store.create(installation.directory)
     feeder = Feeder(topic, store)
     try:
-        await _until(stop, feeder.run())
+        await until_stopped(stop, feeder.run())
     finally:
         await topic.close()
         store.close()
@@ -349,19 +344,7 @@ def _listening(installation: Installation) -> socket.socket:
     return listener
 
 
-async def _until(stop: asyncio.Event, work: Awaitable[None]) -> None:
-    """Do `work`, which has no end of its own, until `stop` is set."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    working.cancel()
-    await asyncio.gather(working, stopping, return_exceptions=True)
-    if not working.cancelled() and (problem := working.exception()) is not None:
-        raise problem
-
-
-RUNS: Final[dict[str, Callable[[Installation, asyncio.Event], Awaitable[None]]]] = {
+RUNS: Final[dict[str, Run]] = {
     "feeder": run_feeder,
     "api": run_api,
     "worker": run_worker,
@@ -370,51 +353,5 @@ RUNS: Final[dict[str, Callable[[Installation, asyncio.Event], Awaitable[None]]]]
 }
 
 
-async def _main(role: str, installation: Installation) -> None:
-    stop = asyncio.Event()
-    telling = asyncio.create_task(until_told(stop), name="until told")
-    _LOG.info("process-ready", process=role)
-    await RUNS[role.partition("-")[0]](installation, stop)
-    telling.cancel()
-    _LOG.info("process-stopped", process=role)
-
-
-def main(role: str, data: str) -> int:
-    """Run one process to its end; returns its exit code."""
-    logs.configure(role)
-    dumps.forbid()
-    calm_aiokafka()
-    try:
-        installation = Installation.open(Path(data))
-        export(installation.settings.otlp_endpoint, role=role, installation=installation.settings.installation)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_main(role, installation))
-    except (IntegratorError, ExceptionGroup) as problem:
-        errors = _told(problem)
-        for error in errors:
-            _LOG.error("process-failed", process=role, code=error.code, detail=error.message)
-        if not errors:
-            raise
-        # What a rule forbids is not healed by another start; what was merely away may be.
-        return 1 if all(isinstance(error, Unavailable | Busy) for error in errors) else MUST_NOT_GO_ON
-    return 0
-
-
-def _told(problem: BaseException) -> list[IntegratorError]:
-    """Return the errors in `problem` that have something to say to an operator."""
-    if isinstance(problem, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", problem)
-        return [error for part in group.exceptions for error in _told(part)]
-    return [problem] if isinstance(problem, IntegratorError) else []
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415  not on every platform
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(run_process(sys.argv[1], Path(sys.argv[2]), RUNS[sys.argv[1].partition("-")[0]]))
