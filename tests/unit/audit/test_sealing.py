@@ -257,6 +257,25 @@ def test_an_entry_on_no_list_is_found_before_anything_is_signed(place: Installat
     assert len(place.leaves()) == FIRST
 
 
+def test_a_half_year_that_lists_fewer_entries_than_its_days_is_not_closed(place: Installation) -> None:
+    sealer = place.begun()
+    place.deliver(1, 2, 3)
+    place.writer("institution")
+    place.at(1)
+    sealer.seal_due()
+    period = place.period
+    connection = sqlite3.connect(place.file("s0", period))
+    assert connection.execute("DELETE FROM by_subject WHERE subject = ?", (pseudonym(2),)).rowcount == 1
+    connection.commit()
+    connection.close()
+    place.close_period(period)
+    place.at(last_day(period) + 1 - FIRST)
+    with pytest.raises(Tampered) as caught:
+        sealer.seal_due()
+    assert caught.value.code == "epoch-recounted"
+    assert len(place.leaves()) == last_day(period)
+
+
 def test_an_older_backup_of_a_shard_is_not_sealed(place: Installation) -> None:
     place.begun()
     place.deliver(1, 2)

@@ -148,6 +148,18 @@ def test_more_unlisted_entries_than_the_constant_are_found_by_the_cosigner_unles
         assert history_of(operator, operator.history(ANN), ANN).unlisted == count
 
 
+def test_fewer_unlisted_entries_in_the_leaf_than_there_are_are_found_by_the_cosigner() -> None:
+    operator = Operator(unlisted=0)
+    operator.deliver(ANN, "svb")
+    for _ in range(8):
+        operator.pad()
+    operator.lie = lambda plan: setattr(plan, "counts", (5, 4))
+    operator.end_day()
+    operator.unlisted = 4
+    assert history_of(operator, operator.history(ANN), ANN).unlisted == 4
+    assert by_cosigner(operator) == "count-wrong"
+
+
 def test_an_entry_that_is_hidden_as_erased_is_found_by_the_cosigner_and_by_the_person() -> None:
     operator = Operator()
     deliver_some(operator)
@@ -174,3 +186,18 @@ def test_an_unlisted_entry_that_is_not_opened_is_found_by_the_cosigner() -> None
         for line in [item | ({"label": item["unlisted"]["S"]["salt"]} if "unlisted" in item else {}) for item in lines]
     ]
     assert by_cosigner(operator, lines=closed) == "entry-parts"
+
+
+def test_an_unlisted_entry_that_is_opened_as_something_else_is_found_by_the_cosigner() -> None:
+    operator = Operator()
+    hidden = operator.deliver(ANN, "recherche", listed=False)
+    hidden.recipient = ""
+    operator.end_day()
+    assert by_cosigner(operator) == "withheld-no-order"
+    lines = operator.dossier()
+    opened = [line["unlisted"] for line in lines if "unlisted" in line]
+    (theirs,) = (one for one in opened if (one["origin"], one["index"]) == (hidden.origin, hidden.place[1]))
+    nothing = next(one for one in opened if one is not theirs)
+    theirs |= {letter: nothing[letter] for letter in "ADSP"}
+    assert by_cosigner(operator, lines=lines) == "entry-root"
+    assert by_person(operator) is None
