@@ -87,7 +87,7 @@ TIERS = (
     Tier("unit", (_pytest("-n", "2", "--dist", "loadfile", "tests/unit"),), 1.5),
     Tier("shared", (_pytest("tests/shared"),), 2, _without_shared),
     Tier("kafka", (_pytest("tests/kafka"),), 8),
-    Tier("fault-ledger", (_pytest("tests/fault_ledger"),), 5, _without_strace),
+    Tier("fault-ledger", (_pytest("-n", "2", "tests/fault_ledger"),), 5, _without_strace),
     Tier("postgresql", (_pytest("tests/postgresql"),), 3),
     Tier("conformance", (_pytest("tests/conformance"),), 4, _without_go),
     Tier("browser", (_pytest("tests/browser"),), 2, _without_browser),
