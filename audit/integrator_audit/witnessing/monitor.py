@@ -149,7 +149,7 @@ class Monitor:
     def _read(self, note: bytes, checkpoint: Checkpoint, check_leaves: CheckLeaves) -> int:
         """Read the entries that are new, compare each stretch with the signed root, and show it to the check."""
         subtree = self._subtree(checkpoint.size)
-        edge = self._recovered_edge() if self._edge is None else self._edge
+        edge = self._recovered_edge(checkpoint.size, subtree) if self._edge is None else self._edge
         start = edge.size
         if start > checkpoint.size:
             raise Unavailable("read-ahead", f"entries were read up to {start}, the log shows {checkpoint.size}")
@@ -174,13 +174,19 @@ class Monitor:
         self._edge = edge
         return checkpoint.size - start
 
-    def _recovered_edge(self) -> RightEdge:
-        """Return the tree up to where entries were read, checked against the note that was remembered then."""
+    def _recovered_edge(self, size: int, subtree: Subtree) -> RightEdge:
+        """Return the tree up to where entries were read, checked against the note that was remembered then.
+
+        By the tiles of the log as it is now: what was whole then is whole in them too, and a log that was exported anew
+        has no partial tiles of earlier sizes.
+        """
         note = self._state.load(self._keys.name, READ)
         if note is None:
             return RightEdge()
         then = open_checkpoint(note, self._keys)
-        edge = RightEdge.load(then.size, self._subtree(then.size))
+        if then.size > size:
+            raise Unavailable("read-ahead", f"entries were read up to {then.size}, the log shows {size}")
+        edge = RightEdge.load(then.size, subtree)
         if edge.root() != then.root:
             raise Unavailable("tile-wrong", f"the tiles do not give the root that was accepted for size {then.size}")
         return edge

@@ -52,6 +52,14 @@ def test_an_interval_that_no_clock_counts_to_is_refused(run: Run, place: Place, 
         assert (result.exit_code, "--interval" in result.output) == (2, True)
 
 
+def test_a_log_that_was_exported_anew_needs_no_tiles_of_earlier_sizes(run: Run, place: Place, tmp_path: Path) -> None:
+    for name, count in (("first", 300), ("second", 20)):
+        grown(place, tmp_path / name, count)
+        result = run("monitor", tmp_path / name, "--vkey", signer().vkey, "--once", "--entries", "--json")
+        document = json.loads(result.stdout)
+        assert (result.exit_code, document["result"], document["read"]) == (0, "verified", count), result.output
+
+
 def test_a_look_says_what_it_saw_and_the_next_one_goes_on(run: Run, place: Place, tmp_path: Path) -> None:
     site = tmp_path / "site"
     grown(place, site, 300)
