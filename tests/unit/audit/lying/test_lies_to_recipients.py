@@ -6,10 +6,11 @@ from hashlib import sha256
 
 import pytest
 
-from integrator_audit.completeness.labels import DAY, label_of
+from integrator_audit.completeness.labels import DAY, PERIOD, label_of
 from integrator_audit.completeness.trie import prove
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Tampered
+from integrator_audit.halfyear import last_day
 from integrator_audit.openingfile import opening_json
 from integrator_audit.parts import part, read_part
 from integrator_audit.receiptcheck import Received, check_receipt
@@ -149,3 +150,20 @@ def test_the_receipt_of_one_delivery_shown_for_another_is_found_by_its_holder() 
         with pytest.raises(Tampered) as caught:
             check_receipt(shown, keys, now=0, received=received)
         assert caught.value.code == code
+
+
+def test_one_answer_for_a_half_year_is_found_by_the_recipient() -> None:
+    operator = Operator(shards=(0,), unlisted=1)
+    for day in range(last_day(0) + 1):
+        if day % 60 == 0:
+            operator.deliver(ANN, "svb")
+        operator.end_day()
+    document, received = operator.account("svb"), operator.received("svb")
+    assert by_recipient(operator, received) == set()
+    # Under this label nobody is listed in any trie of recipients: each proves that rightly.
+    label = label_of(operator.secret_of("svb"), PERIOD, 0)
+    proof = prove(operator.sealed[last_day(0)].recipients.leaves, label)
+    assert (proof.siblings, proof.end) == ((), None)
+    answer = {"epoch": last_day(0), "level": PERIOD, "siblings": [], "end": {"empty": True}}
+    lie = document | {"days": [answer], "entries": [], "shards": []}
+    assert by_recipient(operator, [], document=lie) == {"day-unknown"}
