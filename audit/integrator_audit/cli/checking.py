@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -26,26 +25,25 @@ from integrator_audit.cli.answering import (
 from integrator_audit.cli.places import read_place
 from integrator_audit.cli.trust import (
     KeysOption,
+    LocationArgument,
     MaxAgeOption,
     PolicyOption,
     RootOption,
     StateOption,
     Trust,
     VkeyOption,
+    read_state,
     read_trust,
 )
 from integrator_audit.encoding import to_base64
 from integrator_audit.fsck import Report, fsck
 from integrator_audit.sources import open_source
-from integrator_audit.state import State, default_directory
 from integrator_audit.verify import Verification, verify_log
 from integrator_audit.witnessing.policy import MAX_AGE
 
 
 def verify_command(  # noqa: PLR0913  each is an option of the command
-    location: Annotated[
-        str, typer.Argument(metavar="URL|DIR", help="The log's prefix, or a directory with its files.")
-    ],
+    location: LocationArgument,
     vkey: VkeyOption = None,
     *,
     policy: PolicyOption = None,
@@ -57,7 +55,7 @@ def verify_command(  # noqa: PLR0913  each is an option of the command
 ) -> None:
     """Fetch a log, recompute its root from every entry, compare every tile, and see that it only ever grew."""
     with answering(as_json=as_json):
-        memory = State(state or default_directory(os.environ))
+        memory = read_state(state)
         trust = read_trust(vkey, policy, keys=keys, root=keys_root, state=memory)
         demand = trust.demand(int(time.time()), max_age)
         with progress("verifying", as_json=as_json) as shown:

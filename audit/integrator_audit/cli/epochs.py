@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,14 @@ from typing import Annotated
 import typer
 
 from integrator_audit.checkpoint import LogKeys
-from integrator_audit.cli.answering import progress, read_vkey
-from integrator_audit.cli.files import read_file, text_or_file
-from integrator_audit.cli.trust import read_trust
+from integrator_audit.cli.answering import progress
+from integrator_audit.cli.files import text_or_file
+from integrator_audit.cli.trust import known_keys, read_policy, read_state, read_trust
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
 from integrator_audit.errors import Invalid, Unavailable
 from integrator_audit.findings import Finding
 from integrator_audit.halfyear import number_of
 from integrator_audit.sources import open_source
-from integrator_audit.state import State, default_directory
 from integrator_audit.witnessing.cosignature import CosignerKey
 from integrator_audit.witnessing.policy import Policy
 
@@ -63,20 +61,16 @@ def trusted_epochs(  # noqa: PLR0913  what the commands were given
 ) -> Trusted:
     """Verify the epoch log; `keys` are the options --vkey, --policy, --keys and --keys-root."""
     vkey, policy, key_policy, root = keys
-    memory = State(state or default_directory(os.environ))
+    memory = read_state(state)
     log_keys = read_trust(vkey, policy, keys=key_policy, root=root, state=memory).keys
     with progress("epoch log", as_json=as_json) as shown:
         epochs = read_epoch_log(open_source(location), log_keys, trust=trust, state=memory, progress=shown)
-    shards: dict[str, LogKeys] = {}
-    if trust.policy is not None:
-        shards.update({log.key.name: trust.policy.keys_of(log.key.name) for log in trust.policy.logs})
-    shards.update({verifier.name: verifier for verifier in map(read_vkey, shard_vkeys or ())})
-    return Trusted(epochs, shards)
+    return Trusted(epochs, known_keys(trust.policy, shard_vkeys))
 
 
 def vouchers(policy: Path | None, cosigner: str | None) -> Trust:
     """Return who is to vouch for the epoch log: a policy's witnesses, and the checking cosigner."""
-    read = None if policy is None else Policy.parse(read_file(policy, "the policy"))
+    read = None if policy is None else read_policy(policy)
     key: CosignerKey | None = None
     if cosigner is not None:
         named = [] if read is None else [witness.key for witness in read.witnesses if witness.name == cosigner]

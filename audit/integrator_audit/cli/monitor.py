@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
 import sys
 import threading
@@ -19,12 +18,14 @@ import typer
 from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering
 from integrator_audit.cli.trust import (
     KeysOption,
+    LocationArgument,
     MaxAgeOption,
     PolicyOption,
     RootOption,
     StateOption,
     Trust,
     VkeyOption,
+    read_state,
     read_trust,
 )
 from integrator_audit.cli.witness import parse_address
@@ -32,16 +33,13 @@ from integrator_audit.completeness.epoch import EpochRules
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import AuditError, Tampered, Unavailable
 from integrator_audit.sources import open_source
-from integrator_audit.state import State, default_directory
 from integrator_audit.witnessing.metrics import Metrics, MetricsServer
 from integrator_audit.witnessing.monitor import CheckLeaves, Look, Misbehaved, Monitor
 from integrator_audit.witnessing.policy import MAX_AGE
 
 
 def monitor_command(  # noqa: PLR0913  each is an option of the command
-    location: Annotated[
-        str, typer.Argument(metavar="URL|DIR", help="The log's prefix, or a directory with its files.")
-    ],
+    location: LocationArgument,
     vkey: VkeyOption = None,
     *,
     policy: PolicyOption = None,
@@ -66,8 +64,7 @@ def monitor_command(  # noqa: PLR0913  each is an option of the command
     It ends with 1 at the first proof that the log broke its word, and writes what the log signed into a file.
     """
     with answering(as_json=as_json), ExitStack() as stack:
-        directory = state or default_directory(os.environ)
-        memory = State(directory)
+        memory = read_state(state)
         trust = read_trust(vkey, policy, keys=keys, root=keys_root, state=memory)
         metrics = Metrics(trust.keys.name)
         if metrics_listen is not None:
@@ -77,7 +74,7 @@ def monitor_command(  # noqa: PLR0913  each is an option of the command
             Monitor(open_source(location), trust.keys, state=memory, check_leaves=check, whole=epochs),
             trust,
             metrics,
-            evidence=evidence or directory,
+            evidence=evidence or memory.directory,
             as_json=as_json,
         )
         stopping = threading.Event()

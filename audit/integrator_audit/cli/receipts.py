@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -28,12 +27,13 @@ from integrator_audit.cli.trust import (
     StateOption,
     Trust,
     VkeyOption,
+    read_policy,
+    read_state,
     read_trust,
 )
 from integrator_audit.errors import Invalid, Refused, Unavailable
 from integrator_audit.openingfile import read_opening
 from integrator_audit.receiptcheck import CheckedReceipt, Received, check_receipt
-from integrator_audit.state import State, default_directory
 from integrator_audit.witnessing.policy import Policy
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -93,9 +93,9 @@ def verify_receipt_command(  # noqa: PLR0913  each is an option of the command
     with answering(as_json=as_json):
         data, now = read_file(file, "the receipt"), int(time.time())
         if vkey is None and keys is None and keys_root is None and policy is not None:
-            trust = _listed(data, Policy.parse(read_file(policy, "the policy")))
+            trust = _listed(data, read_policy(policy))
         else:
-            memory = State(state or default_directory(os.environ))
+            memory = read_state(state)
             trust = read_trust(vkey, policy, keys=keys, root=keys_root, state=memory)
         trust.demand(now, 0.0)  # refuses a log that was closed because its key was stolen, unless witnesses vouch
         received = Received(_digest(value, value_sha256), topic, partition, lane, sequence)

@@ -1,7 +1,9 @@
-"""What a person trusts, as options of commands: a log's key or key policy, witnesses, how old a quorum may be."""
+"""What a person names and trusts, as options of commands: a log, its keys, witnesses, and what was seen last."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +14,14 @@ from integrator_audit.checkpoint import LogKeys
 from integrator_audit.cli.answering import read_vkey
 from integrator_audit.cli.files import read_file
 from integrator_audit.errors import Invalid
-from integrator_audit.state import State
+from integrator_audit.state import State, default_directory
 from integrator_audit.verify import Demand
 from integrator_audit.witnessing.keys import KeyPolicy, KeyRoot, accept_keys
 from integrator_audit.witnessing.policy import Policy
 
+LocationArgument = Annotated[
+    str, typer.Argument(metavar="URL|DIR", help="The log's prefix, or a directory with its files.")
+]
 VkeyOption = Annotated[str | None, typer.Option("--vkey", help="The log's verifier key, or a file that holds it.")]
 PolicyOption = Annotated[
     Path | None,
@@ -59,11 +64,30 @@ class Trust:
         return None
 
 
+def read_policy(path: Path) -> Policy:
+    """Return the policy in a file that a person named."""
+    return Policy.parse(read_file(path, "the policy"))
+
+
+def read_state(directory: Path | None) -> State:
+    """Return what was accepted before: in the directory that a person named, or else in the user's own."""
+    return State(directory or default_directory(os.environ))
+
+
+def known_keys(policy: Policy | None, vkeys: Iterable[str] | None) -> dict[str, LogKeys]:
+    """Return the keys of logs by origin: those that a policy lists, and those that a person gave, which win."""
+    found: dict[str, LogKeys] = {}
+    if policy is not None:
+        found.update({log.key.name: policy.keys_of(log.key.name) for log in policy.logs})
+    found.update({key.name: key for key in map(read_vkey, vkeys or ())})
+    return found
+
+
 def read_trust(
     vkey: str | None, policy: Path | None, *, keys: Path | None, root: Path | None, state: State | None
 ) -> Trust:
     """Read what was given: one of a key, a key policy with its root, or a policy that lists one log."""
-    trusted = None if policy is None else Policy.parse(read_file(policy, "the policy"))
+    trusted = None if policy is None else read_policy(policy)
     if keys is not None or root is not None:
         if keys is None or root is None or vkey is not None:
             raise Invalid("trust-options", "give --keys and --keys-root together, and not with --vkey")

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,18 +19,17 @@ from typing import Annotated
 import typer
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
-from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering, progress, read_vkey
-from integrator_audit.cli.files import read_file
+from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering, progress
 from integrator_audit.cli.places import read_place
 from integrator_audit.cli.searching import LedgerArgument, conditions
-from integrator_audit.cli.trust import PolicyOption, StateOption
+from integrator_audit.cli.trust import PolicyOption, StateOption, known_keys, read_policy, read_state
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress
 from integrator_audit.searching.absence import WholeList, check_whole
 from integrator_audit.searching.terms import Condition, write_condition
 from integrator_audit.searching.whole import read_whole, write_whole
-from integrator_audit.state import State, default_directory
+from integrator_audit.state import State
 from integrator_audit.stores import open_reading
 from integrator_audit.witnessing.policy import NONE, Policy
 
@@ -112,12 +110,9 @@ def verify_whole_command(  # noqa: PLR0913  each is an option of the command
         question = conditions(where)
         if not question:
             raise Invalid("no-question", "say what is looked for, with --where")
-        witnesses = None if policy is None else Policy.parse(read_file(policy, "the policy"))
-        keys: dict[str, LogKeys] = {}
-        if witnesses is not None:
-            keys.update({log.key.name: witnesses.keys_of(log.key.name) for log in witnesses.logs})
-        keys.update({key.name: key for key in map(read_vkey, vkey or ())})
-        memory = State(state or default_directory(os.environ))
+        witnesses = None if policy is None else read_policy(policy)
+        keys = known_keys(witnesses, vkey)
+        memory = read_state(state)
         found: list[WholeList] = []
         for path in files:
             with progress(path.name, as_json=as_json) as shown:
