@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
+from integrator_audit.durable import replace_file
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.frontier import Frontier, TileRow
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at, prefix, right_edge_names
@@ -43,11 +43,11 @@ def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: 
                 raise Tampered("tile-missing", f"{name.path} is missing from the file; run fsck")
             target = directory / name.path
             if not target.exists():
-                _write(target, row.data if row.width == name.width else prefix(name, row.data))
-        _write(directory / "checkpoint", note)
+                replace_file(target, row.data if row.width == name.width else prefix(name, row.data))
+        replace_file(directory / "checkpoint", note)
         if published is not None and published.size < size:
             _remove_partial(directory, before=_size_before(directory), full=published.size)
-            _write(directory / _BEFORE, f"{published.size}\n".encode())
+            replace_file(directory / _BEFORE, f"{published.size}\n".encode())
     except OSError as error:
         raise Unavailable("export", f"a file of the export cannot be read or written: {error.strerror}") from error
 
@@ -118,18 +118,3 @@ def _names(old_size: int, size: int) -> Iterator[TileName]:
         for index in range(hashes_at(level, old_size) // TILE_WIDTH, full):
             yield TileName(level, index)
     yield from right_edge_names(size)
-
-
-def _write(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from integrator_audit.durable import create_file, sync_directory
 from integrator_audit.errors import Invalid, Refused, Unavailable
 
 GENERATION_KEY_SIZE = 32
@@ -93,18 +94,9 @@ class FileGenerationKeys:
     def make(self) -> int:
         """Make the next key. Raises `Unavailable` when it cannot be written."""
         number = max(self._numbers(), default=0) + 1
-        aside = self._directory / f".{self.STEM}{number}.{os.getpid()}.new"
         try:
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                os.write(descriptor, os.urandom(GENERATION_KEY_SIZE))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            # A key is there whole or not at all; that of another process is never replaced.
-            os.link(aside, self._path(number))
-            aside.unlink()
-            self._sync()
+            # The key of another process is never replaced.
+            create_file(self._path(number), os.urandom(GENERATION_KEY_SIZE))
         except OSError as error:
             raise Unavailable("generation-key", f"{self._path(number)} cannot be made: {error.strerror}") from error
         return number
@@ -120,7 +112,7 @@ class FileGenerationKeys:
                 file.flush()
                 os.fsync(file.fileno())
             path.unlink()
-            self._sync()
+            sync_directory(self._directory)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -132,13 +124,6 @@ class FileGenerationKeys:
     def _numbers(self) -> list[int]:
         ends = (path.name.removeprefix(self.STEM) for path in self._directory.glob(f"{self.STEM}*"))
         return [int(end) for end in ends if end.isascii() and end.isdigit()]
-
-    def _sync(self) -> None:
-        directory = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
 
 def checked_key(key: bytes) -> bytes:

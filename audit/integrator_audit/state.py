@@ -5,11 +5,11 @@ Without it a verifier cannot see a replayed, rolled-back or forked log.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from integrator_audit.durable import replace_file
 from integrator_audit.errors import Unavailable
 from integrator_audit.note import MAX_NOTE
 
@@ -48,13 +48,7 @@ class State:
     def save(self, origin: str, note: bytes, kind: str = CHECKPOINT) -> None:
         """Remember an accepted note; it is on disk when this returns."""
         target = self.path(origin, kind)
-        aside = target.with_suffix(f".{os.getpid()}.new")
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                file.write(note)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(target)
+            replace_file(target, note)
         except OSError as error:
             raise Unavailable("state-unwritable", f"{target} cannot be written: {error.strerror}") from error

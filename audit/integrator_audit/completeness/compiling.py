@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from integrator_audit.completeness.pages import PLACE_SIZE, Stored, leaves_of, p
 from integrator_audit.completeness.presenting import Sealed, day_note
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.completeness.unlisted import RELEASE_MEMBER
+from integrator_audit.durable import PRIVATE, replacing
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
@@ -98,22 +98,16 @@ def write_dossier(path: Path, lines: Iterable[bytes]) -> None:
 
     Raises `Unavailable` (`dossier`) when it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as raw:
-            # Salts and hashes do not shrink; the rest does at the lowest level already.
-            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed:
-                for line in lines:
-                    packed.write(line)
-            raw.flush()
-            os.fsync(raw.fileno())
-        aside.replace(path)
+        # Salts and hashes do not shrink; the rest does at the lowest level already.
+        with (
+            replacing(path, mode=PRIVATE) as raw,
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed,
+        ):
+            for line in lines:
+                packed.write(line)
     except OSError as error:
         raise Unavailable("dossier", f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
 
 
 def scan_releases(logs: Callable[[int], PeriodLogs], vault: KeyStore) -> Releases:

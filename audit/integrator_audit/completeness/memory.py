@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from integrator_audit.completeness.fields import Fields, read_document
 from integrator_audit.completeness.following import EMPTY_EDGE
+from integrator_audit.durable import PRIVATE, replace_file
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Refused, Tampered, Unavailable
 
@@ -97,19 +98,8 @@ class Memory:
                 for entry in self.withheld.values()
             ],
         }
-        aside = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(json.dumps(document).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            replace_file(path, json.dumps(document).encode(), mode=PRIVATE)
         except OSError as error:
             raise Unavailable("memory-unwritable", f"{path} cannot be written: {error.strerror}") from error
 

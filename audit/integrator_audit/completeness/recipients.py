@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
 from integrator_audit.completeness.labels import SECRET_SIZE
+from integrator_audit.durable import create_file
 from integrator_audit.encoding import from_base64, to_base64
 from integrator_audit.errors import Invalid, Unavailable
 
@@ -47,29 +49,10 @@ class SecretFiles:
     def _read_or_make(self, path: Path) -> bytes:
         if not path.exists():
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(to_base64(os.urandom(SECRET_SIZE)) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                # Of two processes the first makes the secret: a link does not replace what is there.
-                os.link(aside, path)
-            except FileExistsError:
-                pass
-            finally:
-                aside.unlink()
-            _sync(self._directory)
+            # Of two processes the first makes the secret.
+            with suppress(FileExistsError):
+                create_file(path, to_base64(os.urandom(SECRET_SIZE)).encode() + b"\n")
         secret = from_base64(path.read_text(encoding="ascii").strip(), what=f"the secret in {path.name}")
         if len(secret) != SECRET_SIZE:
             raise Invalid("recipient-secret", f"{path} does not hold {SECRET_SIZE} bytes in base64")
         return secret
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from integrator_audit.checkpoint import LogKeys, open_checkpoint
+from integrator_audit.durable import replace_file
 from integrator_audit.encoding import from_base64, to_base64, to_decimal
 from integrator_audit.errors import AuditError, Invalid, Refused, Tampered, Unavailable
 from integrator_audit.frontier import TileRow
@@ -40,7 +41,7 @@ class AskedFile:
         first = _FIRST.format(origin).encode()
         try:
             if not path.exists():
-                _create(path, first)
+                replace_file(path, first)
             with path.open("r+b") as file:
                 if file.readline() != first:
                     raise Refused("asked-other-log", f"{path} is not the list of what was asked for {origin}")
@@ -145,18 +146,3 @@ def check_extends(head: tuple[int, bytes], tile: TileReader, earlier: tuple[int,
     if (root != head[1]) if size == head[0] else (RightEdge.load(size, subtree_reader(data)).root() != root):
         message = f"the file has another history up to size {size} than {where}: call the operator"
         raise Tampered("start-forked", message)
-
-
-def _create(path: Path, first: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with aside.open("wb") as file:
-        file.write(first)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -1,0 +1,76 @@
+"""Files that are there whole or not at all, and on disk when the call returns.
+
+- Written aside, synced, put in place, and the directory synced: a reader sees what was there before or all of the new
+  content, also after a crash of the machine. A crash leaves the file aside, hidden, which nobody reads.
+- What the system refuses comes as `OSError`: the caller knows what could not be written, and for whom.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+PRIVATE = 0o600
+_ANYBODY = 0o666
+"""What the user's mask takes nothing from, as for any new file."""
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int = _ANYBODY) -> Generator[BinaryIO]:
+    """Give a file to write, which takes the place of `path` when the block ends without an error."""
+    with _aside(path, mode) as (aside, file):
+        yield file
+        _sync_and_close(file)
+        aside.replace(path)
+    sync_directory(path.parent)
+
+
+def replace_file(path: Path, content: bytes, *, mode: int = _ANYBODY) -> None:
+    """Write a file in the place of the one that was there, making its directory where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, mode=mode) as file:
+        file.write(content)
+
+
+def create_file(path: Path, content: bytes) -> None:
+    """Write a file for its owner only, when there is none.
+
+    Raises `FileExistsError` when there is one: of two processes the first makes it, and nothing is replaced.
+    """
+    with _aside(path, PRIVATE) as (aside, file):
+        file.write(content)
+        _sync_and_close(file)
+        os.link(aside, path)
+        aside.unlink()
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring to disk which files a directory has."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _aside(path: Path, mode: int) -> Generator[tuple[Path, BinaryIO]]:
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    file = os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb")
+    try:
+        with file:
+            yield aside, file
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def _sync_and_close(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
