@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from integrator_audit.completeness.attribution import check_attribution, draw
-from integrator_audit.completeness.labels import DAY, PERIOD, LabelKey
+from integrator_audit.completeness.labels import DAY, PERIOD, LabelKey, label_of, label_secret, signed_input
 from integrator_audit.completeness.trie import prove
 from integrator_audit.halfyear import last_day
 from integrator_audit.opening import verify_opening
@@ -63,17 +63,20 @@ def test_a_phantom_label_is_found_by_who_holds_the_recipients_receipt() -> None:
     assert by_person(ordinary(), receipts=[receipt]) is None
 
 
-def attributed(operator: Operator, place: tuple[int, int], epoch: int) -> str | None:
+def attributed(
+    operator: Operator, place: tuple[int, int], epoch: int, *, y: bytes | None = None, spki: bytes | None = None
+) -> str | None:
     """Return what the supervisor finds: the recipient says who it is, the label service gives y, the operator the list.
 
     The operator shows the list of that label, or of anybody else's: no proof of another one holds.
     """
     number = operator.at(place).number
     assert number is not None
-    trie, label = operator.sealed[epoch].persons, operator.label(number, DAY, epoch)
+    y = y or operator.y(number, 0)
+    trie, label = operator.sealed[epoch].persons, label_of(label_secret(y), DAY, epoch)
     listed = trie.lists.get(label) or next(item for item in trie.lists.values() if item is not None)
     siblings = prove(trie.leaves, label).siblings
-    key, y, leaf = LabelKey.read(label_signer().spki), operator.y(number, 0), operator.leaves[epoch]
+    key, leaf = LabelKey.read(spki or label_signer().spki), operator.leaves[epoch]
     return caught(lambda: check_attribution(place, leaf, number=number, key=key, y=y, listed=listed, siblings=siblings))
 
 
@@ -86,6 +89,19 @@ def test_a_phantom_label_is_found_by_the_supervisors_sample_at_its_rate() -> Non
     # One draw of eleven entries, two of them Ann's, likely misses: that is what a sample is.
     draws = [draw(leaf, 1, random.Random(seed).randrange)[0] for seed in range(200)]
     assert 0.08 < sum(place in found for place in draws) / 200 < 0.32
+
+
+def test_a_phantom_with_a_signature_of_its_own_is_found_by_the_supervisors_sample() -> None:
+    other = label_signer(1)
+    y = other.sign(signed_input(0, ANN))
+
+    def signed(plan: Plan) -> None:
+        plan.phantoms[label_of(label_secret(y), DAY, plan.epoch)] = plan.persons.pop(ANN)
+
+    operator = lying(signed, count=1)
+    place = next(kept.place for kept in operator.kept(0) if kept.number == ANN)
+    assert attributed(operator, place, 0, y=y) == "label-signature"
+    assert attributed(operator, place, 0, y=y, spki=other.spki) == "label-key-other"
 
 
 def test_an_entry_under_another_person_is_found_by_that_person_and_by_the_sample() -> None:
