@@ -44,9 +44,10 @@ from integrator_audit.errors import Busy, Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.halfyear import day_of, first_day, last_day, period_name, period_of, start_of
 from integrator_audit.keystore import KeyStore
-from integrator_audit.merkle import EMPTY_ROOT
+from integrator_audit.merkle import EMPTY_ROOT, RightEdge
 from integrator_audit.rawlog import RawLog
 from integrator_audit.store import Head, Reading, consumed_digest
+from integrator_audit.tiles import subtree_reader
 
 SETTLING_MS: Final = 60_000
 """How long a day's last commit may take: a day is not sealed before that time after its end."""
@@ -306,18 +307,17 @@ class Sealer:
             head = _head_at(log, epoch, closing=closing, name=f"shard {shard}")
             before = previous.range_of(shard) if previous.period == period_of(epoch) else None
             start = 0 if before is None else before.end
-            if head.size < start or (before is not None and head.size == start and head.root != before.root_at_end):
-                message = (
-                    f"shard {shard} does not have the {start} entries any more with which day {epoch - 1} was sealed: "
-                    "its store is an older backup or another log. Do not go on with it"
-                )
-                raise Tampered("epoch-shard-behind", message)
+            if before is not None:
+                _check_continues(log, head, (start, before.root_at_end), what=f"shard {shard}", epoch=epoch)
             ranges.append(ShardRange(shard, start, head.size, head.root))
             consumed.append((shard, head.consumed))
             identity = None if log is None else log.identity()
             if identity is not None and head.size:
                 notes.append(Cut(shard, identity.origin, head.size, head.note))
         institution = _head_at(logs.institution, epoch, closing=closing, name="the institution log")
+        if previous.period == period_of(epoch):
+            then = (previous.inst_size, previous.inst_root)
+            _check_continues(logs.institution, institution, then, what="the institution log", epoch=epoch)
         return _Cut(tuple(ranges), _consumed(consumed), institution, tuple(notes))
 
     def _label_key(self, period: int) -> bytes:
@@ -339,6 +339,22 @@ def _head_at(log: Reading | None, epoch: int, *, closing: bool, name: str) -> He
                 raise Busy("epoch-log-open", message)
             return log.head() or empty
         return log.last_before(start_of(epoch + 1)) or empty
+
+
+def _check_continues(log: Reading | None, head: Head, then: tuple[int, bytes], *, what: str, epoch: int) -> None:
+    """Raise `Tampered` (`epoch-shard-behind`) unless a log goes on from its size and root of the day before."""
+
+    def data(level: int, index: int) -> bytes:
+        row = None if log is None else log.tile(level, index)
+        return b"" if row is None else row.data
+
+    size, root = then
+    if head.size < size or RightEdge.load(size, subtree_reader(data)).root() != root:
+        message = (
+            f"{what} does not have the {size} entries any more with which day {epoch - 1} was sealed: its store is an "
+            "older backup or another log. Do not go on with it"
+        )
+        raise Tampered("epoch-shard-behind", message)
 
 
 def _consumed(shards: list[tuple[int, bytes]]) -> bytes:

@@ -21,6 +21,7 @@ from integrator_audit.completeness.trie import EMPTY, Leaf, TrieProof, root_of, 
 from integrator_audit.fsck import fsck
 from integrator_audit.halfyear import first_day, last_day, period_of, start_of
 from integrator_audit.merkle import EMPTY_ROOT
+from tests.unit.audit.audit_samples import institution_entry
 from tests.unit.audit.label_samples import label_signer
 from tests.unit.audit.sealing_samples import (
     FIRST,
@@ -276,7 +277,8 @@ def test_a_half_year_that_lists_fewer_entries_than_its_days_is_not_closed(place:
     assert len(place.leaves()) == last_day(period)
 
 
-def test_an_older_backup_of_a_shard_is_not_sealed(place: Installation) -> None:
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_an_older_backup_of_a_shard_is_not_sealed_nor_another_log(place: Installation, count: int) -> None:
     place.begun()
     place.deliver(1, 2)
     place.at(1)
@@ -285,7 +287,25 @@ def test_an_older_backup_of_a_shard_is_not_sealed(place: Installation) -> None:
     place.close()
     place.file("s0", period).unlink()
     again = Installation(place.directory, now=place.now)
-    again.deliver(1)
+    again.deliver(*range(count))
+    again.at(2)
+    with pytest.raises(Tampered) as caught:
+        again.sealer().seal_due()
+    assert caught.value.code == "epoch-shard-behind"
+    again.close()
+
+
+def test_another_institution_log_is_not_sealed(place: Installation) -> None:
+    place.begun()
+    place.writer("institution").append([institution_entry(1)], now_ms=place.now)
+    place.deliver(1)
+    place.at(1)
+    place.sealer().seal_due()
+    period = place.period
+    place.close()
+    place.file("institution", period).unlink()
+    again = Installation(place.directory, now=place.now)
+    again.writer("institution").append([institution_entry(2), institution_entry(3)], now_ms=place.now)
     again.at(2)
     with pytest.raises(Tampered) as caught:
         again.sealer().seal_due()
