@@ -76,6 +76,21 @@ def test_the_next_process_goes_on_from_what_was_remembered(log: SampleLog, sourc
     assert watching(source, state).look(NOW).previous == 300
 
 
+def test_entries_are_not_read_on_from_a_tree_that_is_not_the_one_that_was_read(
+    log: SampleLog, source: SampleSource, state: State
+) -> None:
+    fork = log.fork(b"other ")
+    log.grow(300)
+    fork.grow(300)
+    watching(source, state, Seen()).look(NOW)
+    # What was read last is another history's than what was seen last: somebody changed the state.
+    state.save(LOG.name, fork.head.note, "read")
+    log.grow(1)
+    with pytest.raises(Unavailable) as raised:
+        watching(source, state, Seen()).look(NOW)
+    assert raised.value.code == "tile-wrong"
+
+
 @pytest.mark.parametrize("sizes", [(5, 5), (5, 8), (256, 300), (513, 66_000)])
 def test_a_fork_is_a_proof_that_convinces_others(
     log: SampleLog, source: SampleSource, state: State, sizes: tuple[int, int]
