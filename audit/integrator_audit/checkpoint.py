@@ -13,8 +13,9 @@ from typing import Protocol
 
 from integrator_audit.encoding import from_base64, to_base64, to_decimal
 from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.keytext import check_name
 from integrator_audit.merkle import EMPTY_ROOT, HASH_SIZE
-from integrator_audit.note import Note, Verifier, check_name, verify_note
+from integrator_audit.note import Note, Verifier, verify_note
 
 
 @dataclass(frozen=True, slots=True)

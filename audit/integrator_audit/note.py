@@ -1,72 +1,39 @@
-"""Signed notes after C2SP signed-note: text, a blank line, signature lines; Ed25519 keys and their texts.
+"""Signed notes after C2SP signed-note: text, a blank line, signature lines; Ed25519 keys that sign and verify them.
 
-- Source: https://c2sp.org/signed-note. The texts of keys (`vkey`, `PRIVATE+KEY+…`) are those of
-  `golang.org/x/mod/sumdb/note`.
+- Source: https://c2sp.org/signed-note.
 - The text of a note is not to be believed before `verify_note` returned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from integrator_audit.encoding import from_base64, to_base64
 from integrator_audit.errors import Invalid, Tampered
+from integrator_audit.keytext import (
+    KEY_ID_SIZE,
+    KEY_SIZE,
+    check_name,
+    key_id,
+    new_seed,
+    public_half,
+    public_text,
+    read_public,
+    read_secret,
+    secret_text,
+)
 
 ED25519 = 0x01
-KEY_SIZE = 32
-KEY_ID_SIZE = 4
 # SPEC signed-note: "Verifiers SHOULD apply a maximum limit to the number of signatures in a note […], but MUST accept
 # at least up to 16 signatures."
 MAX_SIGNATURES = 16
 MAX_NOTE = 128 * 1024
 
-_FIELD = (1 << 255) - 19
-_OF_SMALL_ORDER = frozenset(
-    {
-        *(0, 1, _FIELD - 1),
-        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
-        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
-    }
-)
-"""The y coordinates of the eight points of Ed25519 under which everybody can sign."""
 _SIGNATURE_PREFIX = "\u2014 "
-PRIVATE_PREFIX = "PRIVATE+KEY+"
-
-
-def check_name(name: str) -> str:
-    """Return a key's name, or raise `Invalid`.
-
-    SPEC signed-note: "Key names MUST be non-empty and MUST NOT contain any Unicode spaces or plus (U+002B) characters."
-    """
-    if not name or "+" in name or any(character.isspace() or character < " " for character in name):
-        raise Invalid("key-name", "a key's name is not empty and has no spaces, control characters or plus signs")
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise Invalid("key-name", "a key's name is valid Unicode") from error
-    return name
-
-
-def check_point(public_key: bytes) -> None:
-    """Raise `Invalid` (`vkey`) for an Ed25519 key of small order, in any encoding.
-
-    RFC 8032 lets such keys verify: a signature under one is everybody's, so two signed histories would prove nothing
-    against their signer. Go and OpenSSL take them as well; signatures that are not reduced both refuse.
-    """
-    y = (int.from_bytes(public_key, "little") & (1 << 255) - 1) % _FIELD
-    if y in _OF_SMALL_ORDER:
-        raise Invalid("vkey", "the key is of small order: everybody can sign for it")
-
-
-def key_id(name: str, signature_type: int, public_key: bytes) -> bytes:
-    """Return the four bytes that name a key beside its name: SHA-256(name ‖ 0x0A ‖ type ‖ public key)[:4]."""
-    return sha256(name.encode() + b"\n" + bytes([signature_type]) + public_key).digest()[:KEY_ID_SIZE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +51,13 @@ class Verifier:
     @property
     def vkey(self) -> str:
         """Return the text `name+hex(key id)+base64(0x01 ‖ public key)`."""
-        return f"{self.name}+{self.key_id.hex()}+{to_base64(bytes([ED25519]) + self.public_key)}"
+        return public_text(self.name, ED25519, self.public_key)
 
     @classmethod
     def from_text(cls, vkey: str) -> Verifier:
         """Read a verifier key; raise `Invalid` when it is not a consistent Ed25519 vkey."""
-        name, identifier, _, key = read_key(vkey, {ED25519: KEY_SIZE}, what="the verifier key")
-        verifier = cls(name, key)
-        if identifier != verifier.key_id.hex():
-            raise Invalid("vkey", "the verifier key's identifier does not belong to its name and key")
-        check_point(key)
-        return verifier
+        name, _, public_key = read_public(vkey, {ED25519: KEY_SIZE}, what="the verifier key")
+        return cls(name, public_key)
 
     def for_size(self, size: int) -> tuple[Verifier, ...]:
         """Return the keys that sign checkpoints of this size: this one, for ever (see `checkpoint.LogKeys`)."""
@@ -120,32 +83,22 @@ class Signer:
     @classmethod
     def generate(cls, name: str) -> Signer:
         """Make a fresh key for a log of this name."""
-        key = Ed25519PrivateKey.generate()
-        return cls(check_name(name), key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+        return cls(check_name(name), new_seed())
 
     @classmethod
     def from_text(cls, text: str) -> Signer:
         """Read `PRIVATE+KEY+name+hex(key id)+base64(0x01 ‖ seed)`; raise `Invalid` when it is anything else."""
-        if not text.startswith(PRIVATE_PREFIX):
-            raise Invalid("signing-key", f"the signing key does not start with {PRIVATE_PREFIX}")
-        name, identifier, _, seed = read_key(
-            text.removeprefix(PRIVATE_PREFIX), {ED25519: KEY_SIZE}, what="the signing key"
-        )
-        signer = cls(name, seed)
-        if identifier != signer.verifier.key_id.hex():
-            raise Invalid("signing-key", "the signing key's identifier does not belong to its name and key")
-        return signer
+        return cls(*read_secret(text, ED25519, what="the signing key"))
 
     @property
     def text(self) -> str:
         """Return the secret text of the key."""
-        return f"{PRIVATE_PREFIX}{self.name}+{self.verifier.key_id.hex()}+{to_base64(bytes([ED25519]) + self.seed)}"
+        return secret_text(self.name, ED25519, self.seed)
 
     @property
     def verifier(self) -> Verifier:
         """Return the public half."""
-        public_key = Ed25519PrivateKey.from_private_bytes(self.seed).public_key()
-        return Verifier(self.name, public_key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+        return Verifier(self.name, public_half(self.seed))
 
     @property
     def vkey(self) -> str:
@@ -258,19 +211,3 @@ def join_note(text: bytes, signatures: Iterable[Signature]) -> bytes:
     if Note.parse(note).unverified_text != text:
         raise Invalid("note", "the text would be read back as another one")
     return note
-
-
-def read_key(text: str, sizes: Mapping[int, int], *, what: str) -> tuple[str, str, int, bytes]:
-    """Split `name+identifier+base64(type ‖ key)`; `sizes` maps the allowed types to the bytes of their keys.
-
-    Raises `Invalid`; the caller compares the identifier.
-    """
-    fields = text.split("+", 2)
-    if len(fields) != 3:
-        raise Invalid("vkey", f"{what} is not of the form name+identifier+base64")
-    name, identifier, encoded = fields
-    key = from_base64(encoded, what=what)
-    if not key or sizes.get(key[0]) != len(key) - 1:
-        types = " or ".join(f"0x{known:02x}" for known in sizes)
-        raise Invalid("vkey", f"{what} is not a key of type {types} with the length of such keys")
-    return check_name(name), identifier, key[0], key[1:]

@@ -14,12 +14,21 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from integrator_audit.checkpoint import read_head
-from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Tampered
-from integrator_audit.note import KEY_SIZE, PRIVATE_PREFIX, Note, Signature, check_name, check_point, key_id, read_key
+from integrator_audit.keytext import (
+    KEY_SIZE,
+    check_name,
+    key_id,
+    new_seed,
+    public_half,
+    public_text,
+    read_public,
+    read_secret,
+    secret_text,
+)
+from integrator_audit.note import Note, Signature
 
 ED25519_COSIGNATURE = 0x04
 MLDSA44_COSIGNATURE = 0x06
@@ -54,18 +63,12 @@ class CosignerKey:
     @property
     def vkey(self) -> str:
         """Return the text `name+hex(key id)+base64(type ‖ public key)`."""
-        return f"{self.name}+{self.key_id.hex()}+{to_base64(bytes([self.type]) + self.public_key)}"
+        return public_text(self.name, self.type, self.public_key)
 
     @classmethod
     def from_text(cls, vkey: str) -> CosignerKey:
         """Read a witness's vkey; raise `Invalid` when it is not consistent or the key of something else."""
-        name, identifier, key_type, public_key = read_key(vkey, _KEY_SIZES, what="the witness's key")
-        key = cls(name, key_type, public_key)
-        if identifier != key.key_id.hex():
-            raise Invalid("vkey", "the identifier of the witness's key does not belong to its name and key")
-        if key_type == ED25519_COSIGNATURE:
-            check_point(public_key)
-        return key
+        return cls(*read_public(vkey, _KEY_SIZES, what="the witness's key"))
 
     def time_of(self, text: bytes, value: bytes) -> int | None:
         """Return the POSIX seconds that this key's cosignature over a checkpoint's text states, None if it is wrong.
@@ -105,32 +108,22 @@ class Cosigner:
     @classmethod
     def generate(cls, name: str) -> Cosigner:
         """Make a fresh key for a witness of this name."""
-        key = Ed25519PrivateKey.generate()
-        return cls(check_name(name), key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+        return cls(check_name(name), new_seed())
 
     @classmethod
     def from_text(cls, text: str) -> Cosigner:
         """Read `PRIVATE+KEY+name+hex(key id)+base64(0x04 ‖ seed)`; raise `Invalid` when it is anything else."""
-        if not text.startswith(PRIVATE_PREFIX):
-            raise Invalid("signing-key", f"the witness's secret key does not start with {PRIVATE_PREFIX}")
-        sizes = {ED25519_COSIGNATURE: KEY_SIZE}
-        name, identifier, _, seed = read_key(text.removeprefix(PRIVATE_PREFIX), sizes, what="the witness's secret key")
-        cosigner = cls(name, seed)
-        if identifier != cosigner.key.key_id.hex():
-            raise Invalid("signing-key", "the identifier of the witness's secret key does not belong to it")
-        return cosigner
+        return cls(*read_secret(text, ED25519_COSIGNATURE, what="the witness's secret key"))
 
     @property
     def text(self) -> str:
         """Return the secret text of the key."""
-        secret = to_base64(bytes([ED25519_COSIGNATURE]) + self.seed)
-        return f"{PRIVATE_PREFIX}{self.name}+{self.key.key_id.hex()}+{secret}"
+        return secret_text(self.name, ED25519_COSIGNATURE, self.seed)
 
     @property
     def key(self) -> CosignerKey:
         """Return the public half."""
-        public_key = Ed25519PrivateKey.from_private_bytes(self.seed).public_key()
-        return CosignerKey(self.name, ED25519_COSIGNATURE, public_key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+        return CosignerKey(self.name, ED25519_COSIGNATURE, public_half(self.seed))
 
     def cosign(self, text: bytes, time: int) -> Signature:
         """Return the cosignature over a checkpoint's text as of `time` (POSIX seconds, not 0).

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 
 from integrator_audit.encoding import to_decimal
 from integrator_audit.errors import Invalid, Refused, Tampered
-from integrator_audit.note import Note, Signer, Verifier, check_name, join_note, verify_note
+from integrator_audit.keytext import check_name
+from integrator_audit.note import Note, Signer, Verifier, join_note, verify_note
 from integrator_audit.state import State
 
 KEYS_HEADER = "dienstenintegrator/keys/v1"
