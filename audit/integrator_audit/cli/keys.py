@@ -34,9 +34,6 @@ class Kind(StrEnum):
     OFFLINE = "offline"
 
 
-CurrentOption = Annotated[
-    Path | None, typer.Option(help="The key policy in force; none for the first.", metavar="FILE")
-]
 OutOption = Annotated[Path, typer.Option("--out", help="The file to write; it must not exist.", metavar="FILE")]
 
 

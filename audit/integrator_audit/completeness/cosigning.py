@@ -51,7 +51,6 @@ from integrator_audit.parts import LETTERS, SUBJECT_ENTRY
 
 MAX_DAY: Final = 1 << 33
 """Entries of a day in a shard: two bits of memory for each."""
-_SUM: Final = 1 << 256
 
 
 @dataclass(frozen=True, slots=True)

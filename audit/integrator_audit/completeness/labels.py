@@ -21,7 +21,7 @@ from functools import cache
 from hashlib import sha256
 from math import gcd, prod
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -54,19 +54,6 @@ _LABEL_PREFIX: Final = b"dienstenintegrator/label/v1\0"
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _PERMUTATION_PREFIX: Final = b"dienstenintegrator/perm/v1\0"
-
-
-class UniqueSigner(Protocol):
-    """Sign person's numbers for one period; the private key stays where it is (a file, a token, a key service)."""
-
-    @property
-    def spki(self) -> bytes:
-        """Return the public key, SubjectPublicKeyInfo in DER."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """Return RSASSA-PKCS1-v1_5 with SHA-256 over exactly `message`, 384 bytes; the same each time."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
