@@ -42,7 +42,6 @@ def test_day_zero_is_the_first_of_january_2000_in_utc() -> None:
 
 
 def test_a_half_year_is_two_times_the_years_since_2000_and_its_half() -> None:
-    # facts/ledger.md: period = (year − 2000) × 2 + half − 1
     assert period_of_name("2026h2") == 53
     assert period_name(53) == "2026h2"
     assert [period_of(number_of(day)) for day in (date(2026, 6, 30), date(2026, 7, 1))] == [52, 53]
