@@ -140,13 +140,16 @@ class Eraser:
         """Erase what an order means.
 
         Raises `Refused` (`order-not-theirs`) when it names an entry that is not about its person, or not here any
-        more, `Refused` (`erase-shards`) or `Invalid` (`order-no-log`) when a log was not given. Then nothing was
-        erased.
+        more, `Refused` (`erase-shards`, `erase-index`) or `Invalid` (`order-no-log`) when a log or the index was not
+        given. Then nothing was erased.
         """
         wanted = self._wanted(order)
         periods = sorted({log.period for log in wanted})
         if not all(map(self._has_all_shards, periods)):
             raise Refused("erase-shards", "give all shards of the half-year: a person's key is the same in all of them")
+        if self._index is None and any(self._keys.labels([order.subject], period) for period in periods):
+            message = "days were sealed that list this person: give the index too, which keeps those lists"
+            raise Refused("erase-index", message)
         erased = lists = waiting = 0
         for number, period in enumerate(periods, 1):
             ready: dict[Log, list[int]] = {}
@@ -156,7 +159,8 @@ class Eraser:
                 waiting += len(wanted[log]) - len(ready[log])
             erased += self._erase_theirs(period, order.subject, ready)
             progress(number, len(periods))
-        for period in periods:
+        # Of all half-years: lists may be left of entries that went when the run before this one broke off.
+        for period in filter(self._has_all_shards, sorted({log.period for log in self._logs})):
             lists += self._erase_lists_of(order.subject, period)
         return Erased({"order": erased} if erased else {}, lists, waiting)
 

@@ -20,11 +20,13 @@ from integrator_audit.completeness.history import Asked, History, read_history, 
 from integrator_audit.completeness.presenting import account, document_bytes
 from integrator_audit.completeness.sorting import Sorter
 from integrator_audit.encoding import from_base64
+from integrator_audit.forgetting.erasure import Eraser, Log
 from integrator_audit.forgetting.retention import due_day
 from integrator_audit.fsck import fsck
 from integrator_audit.halfyear import day_of, period_name
 from integrator_audit.keytree import path_of
 from integrator_audit.openingfile import opening_json, opening_proof
+from integrator_audit.stores import open_erasing
 from tests.unit.audit.canary_house import CANARY, PERIOD_NUMBER, SHARDS, SUBJECT, House, goes, order, stays
 from tests.unit.audit.canary_samples import files_below, found
 from tests.unit.audit.judging_samples import Judges
@@ -87,6 +89,39 @@ def test_a_person_stands_in_the_ledger_the_vault_and_the_index_and_after_an_orde
 
     assert found(going, house.files()) == dict.fromkeys(STAND, NOWHERE)
     assert found(staying, house.files()) == STAY
+
+
+def test_lists_that_were_left_when_an_order_broke_off_go_with_the_next_run(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.filled()
+    going = goes(house)
+
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Eraser, "_erase_lists_of", killed)
+        with pytest.raises(KeyboardInterrupt):
+            house.erasing(lambda eraser: eraser.by_order(order()))
+    assert found(going, house.files())["list"] == INDEX
+    house.forget()
+    assert found(going, house.files()) == dict.fromkeys(STAND, NOWHERE)
+
+
+def test_an_order_is_not_carried_out_without_the_index_that_has_the_persons_lists(house: House) -> None:
+    house.filled()
+    logs = [
+        Log(house.origin(f"s{shard}", PERIOD_NUMBER), shard, open_erasing(house.file(f"s{shard}", PERIOD_NUMBER)))
+        for shard in SHARDS
+    ]
+    eraser = Eraser(logs, keys=house.vault, index=None, register=house.register, clock=lambda: house.now)
+    with pytest.raises(Refused) as caught:
+        eraser.by_order(order())
+    for log in logs:
+        log.store.close()
+    assert caught.value.code == "erase-index"
+    assert all(house.opens(shard, *house.reader(shard, PERIOD_NUMBER).indices_of(SUBJECT)) for shard in SHARDS)
 
 
 def test_an_order_leaves_in_the_vault_where_its_tree_was_cut_until_the_class_ends(house: House) -> None:
