@@ -1,41 +1,34 @@
 """Turns one disclosure record into one ledger entry per data subject, which says only what concerns that person.
 
-- Part A holds nothing that leads to a person, an event or another entry: it may be opened without the person.
-- Where somebody in the event must not be found, the others' entries are mediated: part A names the class of the
-  recipient and no authorisation, and part D says the rest to those who may know.
+- Part A (`recording.accountability`) may be opened without the person. Where somebody in the event must not be found,
+  the others' entries are mediated: part D then says what part A leaves out, to those who may know.
 - Part D is the delivery; part S is the person, their role and the exact time; part P is zero bytes, for a lane acts.
 - A record that cannot be stated whole is `Invalid`; the caller sets it aside. There is never half an entry.
 
-The schemas of the parts are `schemas/ledger/parts/*.v1.json`; DESIGN §11 pins their members and order.
+The schemas of the parts are `schemas/ledger/parts/*.v1.json`; their members stand in one order for ever.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, Final, cast
-from zoneinfo import ZoneInfo
 
-from integrator.domain.authorisation import Authorisation, Citation, covers
-from integrator.domain.contract import Contract
+from integrator.domain.authorisation import Authorisation
 from integrator.domain.directory import Knowledge
-from integrator.domain.disclosure import SUBJECT
 from integrator.domain.errors import Invalid
-from integrator.domain.identifiers import Position, Pseudonym, split_stream
-from integrator.domain.projection import delivered_fields, paths
-from integrator.domain.purpose import Purpose, Retention
-from integrator.encoding import parse_schema, record_type
+from integrator.domain.identifiers import Position, Pseudonym
+from integrator.domain.purpose import Purpose
+from integrator.encoding import record_type
+from integrator.recording.accountability import accountability
 from integrator.recording.sequencer import LogRecord, Statement
 from integrator.recording.shortcut import Common, Head, Shortcut, role_text
 from integrator_audit import Entry, part
 
 DISCLOSURE: Final = 0x01
 """Type of an entry about one person."""
-ACCOUNTABILITY: Final = "dienstenintegrator/accountability/v1"
-MEDIATED: Final = "dienstenintegrator/mediated-accountability/v1"
 DELIVERY: Final = "dienstenintegrator/delivery/v1"
 PERSON: Final = "dienstenintegrator/subject/v1"
 ACTOR: Final = "dienstenintegrator/actor/v1"
@@ -242,128 +235,6 @@ def _class(authorisation: Authorisation, knowledge: Knowledge) -> str:
     if agency is None:
         raise Invalid("unknown-agency", "The directory does not know the agency of the authorisation.")
     return agency.class_name
-
-
-def accountability(  # noqa: PLR0913  what a statement depends on, each by its name
-    authorisation: Authorisation,
-    contract: Contract,
-    role: str,
-    *,
-    day: date,
-    retention: Retention,
-    instead: str | None = None,
-) -> bytes:
-    """Return part A for a person in `role`: who received which fields about them, why, by which law, on which day.
-
-    `retention` is the profile of the purpose, in years. `instead`, the class of the agency, makes it mediated.
-
-    LIMIT: provider, stream, purpose and laws stay exact. A stream or a purpose that one municipality alone has, or its
-    by-law as a citation, would tell which it is: give such things the names that their like share.
-
-    Raises `Invalid` (`unknown-role`, `nothing-concerns`, `time-zone`).
-    """
-    provider, _ = split_stream(authorisation.stream)
-    under = {} if instead else {"authorisation": authorisation.id, "version": authorisation.version}
-    return part(
-        MEDIATED if instead else ACCOUNTABILITY,
-        {
-            "recipient": instead or authorisation.agency,
-            "provider": provider,
-            "stream": authorisation.stream,
-            "fields": list(concerning(authorisation, contract, role)),
-            "purpose": authorisation.purpose,
-            "purposeVersion": authorisation.purpose_version,
-            "basis": in_force(authorisation.citations, day, _zone(contract)),
-            **under,
-            "date": day.isoformat(),
-            "retention": retention,
-        },
-    )
-
-
-def concerning(authorisation: Authorisation, contract: Contract, role: str) -> tuple[str, ...]:
-    """Return the authorised paths that tell something about the person in `role`, and nothing about anybody else.
-
-    A related person's record is what stands around their number; the subject's is everything outside those records.
-
-    LIMIT: who stands in a record in two roles has one entry, under the role that names them first.
-    """
-    records = {_record(related.path): related.relation for related in contract.roles.related}
-    if role == SUBJECT:
-        own = [""]
-    else:
-        own = [record for record, relation in records.items() if relation == role]
-        if not own:
-            raise Invalid("unknown-role", "The contract has no such role of a person.")
-    known = paths(parse_schema(contract.schemas[-1]))
-    found: list[str] = []
-    for delivered in delivered_fields(authorisation, contract):
-        for mine in own:
-            within = _common(delivered, mine)
-            if within is not None:
-                others = [record for record in records if record not in own and _inside(record, mine)]
-                found.extend(path for path in _without(within, others, known) if path not in found)
-    if not found:
-        raise Invalid("nothing-concerns", "No authorised field tells anything about a person in this role.")
-    return tuple(found)
-
-
-def in_force(citations: Iterable[Citation], day: date, zone: ZoneInfo) -> list[str]:
-    """Return the citations in force on `day`, one line each; an instant counts from its day in `zone`.
-
-    By days, because part A tells no time: a law that comes at noon is cited the whole day, and it was the directory's
-    `start` record that held deliveries back until noon.
-    """
-
-    def local(moment: datetime | date) -> date:
-        return moment.astimezone(zone).date() if isinstance(moment, datetime) else moment
-
-    return [
-        citation.reference
-        for citation in citations
-        if local(citation.in_force_from) <= day and (citation.in_force_until is None or day <= _last(citation, zone))
-    ]
-
-
-def _zone(contract: Contract) -> ZoneInfo:
-    try:
-        return ZoneInfo(contract.time_zone)
-    except (KeyError, ValueError):
-        raise Invalid("time-zone", f"The contract of {contract.stream} names no IANA time zone.") from None
-
-
-def _last(citation: Citation, zone: ZoneInfo) -> date:
-    until = citation.in_force_until
-    if until is None:
-        return date.max
-    # A day is the last one's next; an instant still has a part of its day.
-    return until.astimezone(zone).date() if isinstance(until, datetime) else date.fromordinal(until.toordinal() - 1)
-
-
-def _record(path: str) -> str:
-    """Return the record around a related person's number, or the number itself where it stands at the top."""
-    return path.rpartition(".")[0] or path
-
-
-def _inside(record: str, other: str) -> bool:
-    return record != other and (other == "" or covers(other, record))
-
-
-def _common(field: str, record: str) -> str | None:
-    """Return what `field` and `record` share: the narrower of two subtrees when one holds the other."""
-    if record == "" or covers(record, field):
-        return field
-    return record if covers(field, record) else None
-
-
-def _without(path: str, others: list[str], known: Mapping[str, Any]) -> list[str]:
-    """Return `path` as the subtrees that hold nothing of `others`."""
-    if any(covers(other, path) for other in others):
-        return []
-    if not any(covers(path, other) for other in others):
-        return [path]
-    below = [name for name in known if name.rpartition(".")[0] == path]
-    return [kept for name in below for kept in _without(name, others, known)]
 
 
 def _delivery(disclosure: Disclosure, said: Authorisation | None = None) -> bytes:

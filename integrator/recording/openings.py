@@ -24,7 +24,7 @@ from integrator.domain.documents import Texts
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import SubjectRef
 from integrator.domain.pseudonyms import pseudonym
-from integrator.recording.disclosures import MEDIATED
+from integrator.recording.accountability import MEDIATED
 from integrator.recording.failures import translated
 from integrator.recording.sequencer import Directories
 from integrator_audit import errors as audit

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, NamedTuple, cast, get_args
 from integrator.domain.directory import Knowledge
 from integrator.domain.errors import Invalid
 from integrator.recording import institution
-from integrator.recording.disclosures import ACCOUNTABILITY, MEDIATED
+from integrator.recording.accountability import ACCOUNTABILITY, MEDIATED
 from integrator.recording.failures import translated
 from integrator.recording.logs import EPOCHS, LedgerFiles, half_year_of, is_shard
 from integrator.recording.readings import QUERY, READING

@@ -16,7 +16,8 @@ from integrator.domain.authorisation import Citation, covers
 from integrator.domain.errors import Invalid
 from integrator.domain.projection import paths
 from integrator.encoding import parse_schema, schemas_directory
-from integrator.recording.disclosures import DisclosureRecorder, accountability, concerning, in_force, read
+from integrator.recording.accountability import accountability, concerning, in_force
+from integrator.recording.disclosures import DisclosureRecorder, read
 from integrator_audit import Entry, read_part
 from tests.unit.recording import recording_samples as world
 
@@ -35,7 +36,7 @@ def test_one_delivery_is_one_entry_for_each_person_whom_it_names() -> None:
 
 
 def test_the_parts_of_a_disclosure_have_these_bytes() -> None:
-    # The members and their order are pinned in DESIGN §11; values are those of `recording_samples`.
+    # The members and their order are final; values are those of `recording_samples`.
     child = made(world.disclosure())[0]
     assert child.a == (
         b'{"schema":"dienstenintegrator/accountability/v1","recipient":"groeifonds","provider":"brp",'
