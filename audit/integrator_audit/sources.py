@@ -101,8 +101,13 @@ class HttpSource:
         limit = largest(path)
         with open_within(request, timeout=TIMEOUT_SECONDS, seconds=ANSWER_SECONDS, redirects=True) as response:
             # What cannot be compressed grows a little.
-            data = response.read(limit + (limit >> 6) + 64)
+            most = limit + (limit >> 6) + 64
+            data = response.read(most)
             encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+            said = response.headers.get("Content-Length", "").strip()
+        # Reading a part does not tell by itself that the connection broke, and a broken connection proves nothing.
+        if said.isascii() and said.isdigit() and len(said) < 20 and len(data) < min(int(said), most):
+            raise http.client.IncompleteRead(data, int(said) - len(data))
         match encoding:
             case "identity" | "":
                 return data

@@ -103,6 +103,30 @@ def test_gzip_that_is_none_or_ends_too_early_is_no_proof_of_anything(
     assert caught.value.code == "source-encoding"
 
 
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_connection_that_breaks_in_the_middle_is_tried_again_and_is_no_proof_of_anything(
+    serve: Callable[[Handle], str], monkeypatch: pytest.MonkeyPatch, attempts: int
+) -> None:
+    monkeypatch.setattr(sources, "ATTEMPTS", attempts)
+    asked: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        handler.send_response(200)
+        handler.send_header("Content-Length", "8192")
+        handler.end_headers()
+        handler.wfile.write(bytes(8192 if len(asked) == 3 else 100))
+
+    source = HttpSource(serve(answer))
+    if attempts == 3:
+        assert source.fetch("tile/0/000") == bytes(8192)
+    else:
+        with pytest.raises(Unavailable) as caught:
+            source.fetch("tile/0/000")
+        assert caught.value.code == "source-unreachable"
+    assert len(asked) == attempts
+
+
 def test_a_server_that_answers_byte_by_byte_is_left(
     serve: Callable[[Handle], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
