@@ -22,13 +22,19 @@ def read_file(path: Path, what: str) -> bytes:
 
 
 def text_or_file(given: str, what: str) -> str:
-    """Return the text that a person gave, or that stands in the file which they named, without white space around."""
+    """Return the text of a key that a person gave, or that stands in the file which they named, without white space.
+
+    Raises `Unavailable` (`file-unreadable`) when it is neither a key's text nor a file that can be read.
+    """
     path = Path(given)
     try:
         is_file = path.is_file()
     except (OSError, ValueError):
         # A name that no file can have.
         is_file = False
+    if not is_file and "+" not in given:
+        message = f"{what} is neither name+identifier+base64 nor a file: there is no {printable(given)[:200]}"
+        raise Unavailable("file-unreadable", message)
     if not is_file:
         return given.strip()
     try:

@@ -84,6 +84,13 @@ def test_an_old_quorum_does_not_say_how_the_log_is_now(run: Run, site: Path, tmp
     assert run("verify", site, "--policy", policy, "--max-age", 50).exit_code == 0
 
 
+def test_a_key_file_that_is_not_there_is_named(run: Run, site: Path, tmp_path: Path) -> None:
+    result = run("verify", site, "--vkey", tmp_path / "other.vkey", "--json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["code"]) == (2, "file-unreadable")
+    assert "other.vkey" in document["message"]
+
+
 @pytest.mark.parametrize("hours", ["inf", "nan", "1e300", "-1"])
 def test_an_age_that_no_clock_counts_to_is_refused(run: Run, site: Path, tmp_path: Path, hours: str) -> None:
     policy = write_policy(tmp_path / "policy")
