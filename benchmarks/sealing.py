@@ -25,13 +25,13 @@ from typing import Final, TypeVar
 
 from integrator_audit import Signer, Vault
 from integrator_audit.checkpoint import Checkpoint
-from integrator_audit.completeness.days import DAY_MS, first_day, start_of
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.labels import FileUniqueSigner
 from integrator_audit.completeness.pages import find, leaves_of
 from integrator_audit.completeness.recipients import SecretFiles
 from integrator_audit.completeness.sealing import SETTLING_MS, PeriodLogs, Sealer, Secrets
+from integrator_audit.halfyear import DAY_MS, first_day, start_of
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.rawlog import RawLog
 from integrator_audit.sqlite import SqliteStore
