@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from struct import Struct
 from typing import Self
 
 from integrator_audit.errors import Tampered
@@ -15,6 +16,7 @@ from integrator_audit.errors import Tampered
 HASH_SIZE = 32
 EMPTY_ROOT = sha256(b"").digest()
 TILE_HEIGHT = 8
+_PAIR = Struct("64s")
 
 Subtree = Callable[[int, int], bytes]
 """(height h, index j) -> MTH(D[j·2^h : (j+1)·2^h]), only ever asked for subtrees that are complete."""
@@ -30,12 +32,11 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
-def fold(hashes: Sequence[bytes]) -> bytes:
-    """Return the root over a power of two of neighbouring hashes."""
-    while len(hashes) > 1:
-        pairs = iter(hashes)
-        hashes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
-    return hashes[0]
+def fold(hashes: bytes) -> bytes:
+    """Return the root over a power of two of neighbouring hashes, joined."""
+    while len(hashes) > HASH_SIZE:
+        hashes = b"".join([sha256(b"\x01" + pair).digest() for (pair,) in _PAIR.iter_unpack(hashes)])
+    return hashes
 
 
 class RightEdge:

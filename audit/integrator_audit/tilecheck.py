@@ -79,7 +79,7 @@ class TileCheck:
             return ordered[0]
         if name.width == TILE_WIDTH:
             above = self._above(name.index)
-            confirmed = [hashes for hashes in ordered if fold(hashes) == above]
+            confirmed = [hashes for hashes in ordered if fold(b"".join(hashes)) == above]
         else:
             confirmed = [hashes for hashes in ordered if self._root_with(hashes) == root]
         if confirmed:

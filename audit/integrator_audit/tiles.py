@@ -173,7 +173,7 @@ def subtree_reader(
         part = data[offset * HASH_SIZE : (offset + span) * HASH_SIZE]
         if len(part) != span * HASH_SIZE:
             raise Tampered("tile-length", f"tile {TileName(level, number).path} is narrower than the log's size says")
-        folded = fold(split_hashes(part, span))
+        folded = fold(part)
         if kept is not None and needed:
             if len(kept) >= MAX_KEPT:
                 kept.clear()

@@ -269,24 +269,9 @@ def columns(
     rows: Sequence[EntryRow], statements: Mapping[bytes, int], recipients: Mapping[str, int]
 ) -> Iterator[tuple[object, ...]]:
     """Yield the values of `ENTRY_COLUMNS`."""
-    for row in rows:
-        yield (
-            row.number,
-            statements[row.a],
-            row.at,
-            row.seal,
-            recipients.get(row.recipient),
-            row.key_version,
-            row.type,
-            row.retention,
-            row.listed,
-            row.subject,
-            row.salt_a,
-            row.hashes,
-            row.entry_key,
-            row.body,
-            row.p,
-        )
+    for number, subject, name, kind, at, years, listed, salt, a, body, p, hashes, _, version, key, seal in rows:
+        aid, rid = statements[a], recipients.get(name)
+        yield number, aid, at, seal, rid, version, kind, years, listed, subject, salt, hashes, key, body, p
 
 
 def _known(cache: Mapping[_Key, int], wanted: Iterable[_Key]) -> tuple[dict[_Key, int], set[_Key]]:
