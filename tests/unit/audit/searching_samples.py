@@ -90,7 +90,7 @@ class MemoryLog:
     def subtree(self, height: int, index: int) -> bytes:
         start = index << height
         rows = self.entries[start : start + (1 << height)]
-        return fold([leaf_hash(repr((row.number, row.statement, row.listed)).encode()) for row in rows])
+        return fold(b"".join(leaf_hash(repr((row.number, row.statement, row.listed)).encode()) for row in rows))
 
     def persons(self, indices: Sequence[int]) -> set[bytes]:
         return {pseudonym(self.entries[index].person) for index in indices if self.entries[index].person}

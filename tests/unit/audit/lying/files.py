@@ -32,7 +32,7 @@ def log_files(leaves: Sequence[bytes], note: bytes) -> dict[str, bytes]:
         tiles = [hashes[start : start + TILE_WIDTH] for start in range(0, len(hashes), TILE_WIDTH)]
         for index, tile in enumerate(tiles):
             files[TileName(level, index, len(tile)).path] = b"".join(tile)
-        hashes = [fold(tile) for tile in tiles if len(tile) == TILE_WIDTH]
+        hashes = [fold(b"".join(tile)) for tile in tiles if len(tile) == TILE_WIDTH]
         level += 1
     return files
 
@@ -51,6 +51,6 @@ def proof_in_log(leaves: Sequence[bytes], index: int, size: int) -> list[bytes]:
 
 def _subtree(leaves: Sequence[bytes]) -> Subtree:
     def subtree(height: int, index: int) -> bytes:
-        return fold([leaf_hash(leaf) for leaf in leaves[index << height : (index + 1) << height]])
+        return fold(b"".join(leaf_hash(leaf) for leaf in leaves[index << height : (index + 1) << height]))
 
     return subtree
