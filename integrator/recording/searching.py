@@ -216,14 +216,19 @@ DIMENSIONS: Final[Mapping[str, str]] = {
 
 
 def question_of(asked: Asked, knowledge: Knowledge) -> Question | None:
-    """Return the question in terms of part A; `None` when no entry could answer. Raises `Invalid` (`time`)."""
+    """Return the question in terms of part A; `None` when no entry could answer.
+
+    Raises `Invalid` (`time`, `hours-reversed`, `days-reversed`).
+    """
     alternatives = [conditions for outcome in asked.outcomes for conditions in _alternatives(outcome, asked, knowledge)]
     if not alternatives:
         return None
     days = None
     if asked.first_day or asked.last_day:
         days = (asked.first_day or "", asked.last_day or "9999")
-    return Question(alternatives, (_hour(asked.since, "since"), _hour(asked.until, "until")), days)
+    hours = (_hour(asked.since, "since"), _hour(asked.until, "until"))
+    with translated():
+        return Question(alternatives, hours, days)
 
 
 def update_indexes(files: LedgerFiles) -> int:

@@ -123,12 +123,14 @@ def finish_command(
 def status_command(*, register: RegisterOption, as_json: JsonOption = False) -> None:
     """Say what was erased and is not complete yet, and what became complete in which month."""
     with answering(as_json=as_json):
+        need_file(register, "register of erasures (nothing was erased yet, or it is another file)")
         kept = Register(register)
         pending, months = kept.pending(), kept.months()
         if as_json:
             print(
                 json.dumps(
                     {
+                        "result": "waiting" if pending.total else "complete",
                         "pending": dict(pending.entries),
                         "complete": [{"month": month.month, "entries": dict(month.entries)} for month in months],
                     }

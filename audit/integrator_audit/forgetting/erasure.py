@@ -1,15 +1,15 @@
 """Erase entries: their keys, bodies, index rows and lists go; hashes, part A and every other proof stay.
 
 By order, in one transaction of the log: the person's key destroyed, or entries that stay sealed under a newer one →
-keys of actors destroyed → bodies and the person's index rows erased → noted in the register; then an older key that
-entries were sealed anew from is destroyed. By retention the same for some entries at a time, and the keys of the whole
-class at the end. Then the lists under the persons' labels are erased, and their label keys destroyed. It is complete
-when the generation of keys has changed (`finish`).
+keys of actors destroyed → bodies and the person's index rows erased; then an older key that entries were sealed anew
+from is destroyed. By retention the same for some entries at a time, and the keys of the whole class at the end. Then
+the lists under the persons' labels are erased, and their label keys destroyed; the register is brought up to what the
+logs say. It is complete when the generation of keys has changed (`finish`).
 
 | crash                             | on disk                               | recovery                               |
 |-----------------------------------|---------------------------------------|----------------------------------------|
 | after a key is destroyed          | bodies or actors that nobody opens    | the next run erases the rest           |
-| after the log's transaction       | erased entries, not in the register   | counted short by one chunk             |
+| after the log's transaction       | erased entries, not in the register   | the next run notes them too            |
 | before the lists are erased       | erased entries, still listed by place | the next run goes over all lists again |
 | between rewrap and retire         | two generations                       | `finish` goes on                       |
 
@@ -24,7 +24,7 @@ when the generation of keys has changed (`finish`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -52,6 +52,7 @@ from integrator_audit.store import EntryRow, Erasure, Ground, Store
 
 CHUNK: Final = 2_000
 """Entries in one transaction."""
+_LOOKED_AT: Final = 500
 RELEASES: Final = f'"{RELEASE_MEMBER}":'.encode()
 """What part D of an entry that releases another one has in it."""
 
@@ -112,7 +113,8 @@ class Eraser:
         """Erase what is due on the day `today` (epoch) in every log.
 
         Logs without a half-year (period 0) have no retention of their own and are left alone. Raises `Refused`
-        (`erase-open-log`) for a log that is due and was never closed: its writer may hold the keys.
+        (`erase-open-log`) for a log that is due and was never closed: its writer may hold the keys; and (`erase-index`)
+        when days were sealed over a log and the index was not given.
         """
         erased = lists = waiting = 0
         due = [(log, years) for log in self._logs if log.period for years in due_lengths(log.period, today)]
@@ -121,6 +123,7 @@ class Eraser:
             if not log.store.is_closed():
                 message = f"{log.origin} is due and was not closed; close it first (its half-year is long over)"
                 raise Refused("erase-open-log", message)
+            self._need_index(log.period, (subject for subject, _ in log.store.persons_between(0, size)))
             limit = self._sealed_end(log, size)
             indices = log.store.with_retention(years, 0, size)
             for chunk in _chunks(indices):
@@ -134,6 +137,7 @@ class Eraser:
             lists += self._erase_lists(period)
             if self._has_all_shards(period):
                 self._keys.destroy_labels(period, keeping=self._left(period))
+        self._note()
         return Erased({"retention": erased} if erased else {}, lists, waiting)
 
     def by_order(self, order: ErasureOrder, progress: Progress = no_progress) -> Erased:
@@ -147,9 +151,8 @@ class Eraser:
         periods = sorted({log.period for log in wanted})
         if not all(map(self._has_all_shards, periods)):
             raise Refused("erase-shards", "give all shards of the half-year: a person's key is the same in all of them")
-        if self._index is None and any(self._keys.labels([order.subject], period) for period in periods):
-            message = "days were sealed that list this person: give the index too, which keeps those lists"
-            raise Refused("erase-index", message)
+        for period in periods:
+            self._need_index(period, [order.subject])
         erased = lists = waiting = 0
         for number, period in enumerate(periods, 1):
             ready: dict[Log, list[int]] = {}
@@ -162,6 +165,7 @@ class Eraser:
         # Of all half-years: lists may be left of entries that went when the run before this one broke off.
         for period in filter(self._has_all_shards, sorted({log.period for log in self._logs})):
             lists += self._erase_lists_of(order.subject, period)
+        self._note()
         return Erased({"order": erased} if erased else {}, lists, waiting)
 
     def finish(self, progress: Progress = no_progress) -> Finished:
@@ -261,8 +265,19 @@ class Eraser:
             return 0
         self._keys.destroy(entries=[row.entry_key for row in rows if row.entry_key is not None])
         log.store.erase([Erasure(row.number, ground) for row in rows])
-        self._register.erased(ground, len(rows), at=self._clock())
         return len(rows)
+
+    def _need_index(self, period: int, persons: Iterable[bytes]) -> None:
+        """Refuse to go on without the index where one of the first of these persons was listed in a sealed day."""
+        if self._index is None and self._keys.labels(islice(persons, _LOOKED_AT), period):
+            message = "days were sealed that list these persons: give the index too, which keeps those lists"
+            raise Refused("erase-index", message)
+
+    def _note(self) -> None:
+        """Bring the register up to what the logs say that is erased, also by a run that broke off before this one."""
+        for log in self._logs:
+            found = Counter[Ground](erasure.ground for erasure in log.store.erasures(0, _size(log)))
+            self._register.erased(log.origin, found, at=self._clock())
 
     def _sealed_end(self, log: Log, size: int) -> int:
         """Return the index up to which a log's entries stand in sealed days."""

@@ -67,10 +67,20 @@ class Register:
         """Use the file at `path`; it is made at the first erasure."""
         self._path = path
 
-    def erased(self, ground: Ground, entries: int, *, at: int) -> None:
-        """Note that `entries` were erased at the moment `at` (ms); durable when this returns."""
-        if entries:
-            self._append({"event": _ERASED, "at": at, "ground": ground, "entries": entries})
+    def erased(self, log: str, entries: Mapping[Ground, int], *, at: int) -> None:
+        """Note how many entries of the log of that origin are erased in all, by ground, at the moment `at` (ms).
+
+        Written is what was not noted before, so a run that broke off is made up for by the next one. Durable when this
+        returns.
+        """
+        noted: Counter[object] = Counter()
+        for line in self._lines():
+            if line["event"] == _ERASED and line["log"] == log:
+                noted[line["ground"]] += cast(int, line["entries"])
+        for ground, number in sorted(entries.items()):
+            if number > noted[ground]:
+                more = number - noted[ground]
+                self._append({"event": _ERASED, "at": at, "log": log, "ground": ground, "entries": more})
 
     def complete(self, generation: int, *, at: int) -> Pending:
         """Note that `generation` is the only one left, and return what became complete by that."""
@@ -147,8 +157,8 @@ class Register:
             document = None
         members = cast(dict[str, object], document) if isinstance(document, dict) else {}
         match members:
-            case {"event": "erased", "at": int(at), "ground": ground, "entries": int()} if ground in GROUNDS:
-                is_known = 0 <= at < _MAX_TIME
+            case {"event": "erased", "at": int(at), "log": str(), "ground": ground, "entries": int()}:
+                is_known = 0 <= at < _MAX_TIME and ground in GROUNDS
             case {"event": "complete", "at": int(at), "generation": int()}:
                 is_known = 0 <= at < _MAX_TIME
             case _:

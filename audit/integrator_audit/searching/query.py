@@ -40,12 +40,22 @@ class Question:
     """What is asked for. Hours count from 1970, the end is not in the range; days are ISO 8601, both are in it.
 
     `unlisted` also asks for entries that are withheld or padding: for the supervisor alone.
+
+    Raises `Invalid` (`hours-reversed`, `days-reversed`) for a time that ends before it begins, which nothing answers.
     """
 
     any_of: Alternatives = ()
     hours: tuple[int | None, int | None] = (None, None)
     days: tuple[str, str] | None = None
     unlisted: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a time that ends before it begins."""
+        first, end = self.hours
+        if first is not None and end is not None and end <= first:
+            raise Invalid("hours-reversed", "the hour at which it ends is not after the one at which it begins")
+        if self.days is not None and self.days[1] < self.days[0]:
+            raise Invalid("days-reversed", "the last day is before the first")
 
 
 class Found(NamedTuple):

@@ -333,4 +333,4 @@ def test_the_register_of_erasures_holds_counts_and_nobody(house: House) -> None:
     text = (house.directory / "erasures.jsonl").read_bytes()
     assert found(going, {"register": text}, deep=True) == dict.fromkeys(STAND, NOWHERE)
     lines = [json.loads(line) for line in text.splitlines()]
-    assert {name for line in lines for name in line} == {"event", "at", "ground", "entries", "generation"}
+    assert {name for line in lines for name in line} == {"event", "at", "log", "ground", "entries", "generation"}

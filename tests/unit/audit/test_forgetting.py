@@ -320,13 +320,42 @@ def test_an_entry_of_a_day_that_is_not_sealed_yet_waits(house: House) -> None:
     assert dict(house.eraser(index=True).by_order(order(CANARY)).entries) == {"order": 1}
 
 
+def test_what_a_run_that_broke_off_had_erased_is_noted_by_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.append([entry(1, subject=CANARY), entry(2, subject=CANARY), entry(3)])
+    monkeypatch.setattr(Register, "erased", _break_off)
+    with pytest.raises(KeyboardInterrupt):
+        house.eraser().by_order(order(CANARY))
+    monkeypatch.undo()
+    assert house.register.pending().total == 0
+    for _ in range(2):
+        assert house.eraser().by_order(order(CANARY)).entries == {}
+        assert house.register.pending().entries == {"order": 2}, "once, however often it is run"
+
+
+def _break_off(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_lists_of_sealed_days_are_not_forgotten_with_the_index(house: House) -> None:
+    listed = house.append([entry(1, subject=CANARY)._replace(retention=2)])
+    house.seal("2026-11-02", {CANARY: list(listed)})
+    house.ledger.freeze()
+    with pytest.raises(Refused) as caught:
+        house.eraser().by_retention(due_day(PERIOD, 2))
+    assert caught.value.code == "erase-index"
+    erased = house.eraser(index=True).by_retention(due_day(PERIOD, 2))
+    assert (erased.entries, erased.lists) == ({"retention": 1}, 1)
+
+
 def test_the_register_survives_a_line_that_was_cut_by_a_crash(tmp_path: Path) -> None:
     register = Register(tmp_path / "r")
-    register.erased("order", 3, at=NOW)
+    register.erased("s0", {"order": 3}, at=NOW)
     with (tmp_path / "r").open("ab") as file:
         file.write(b'{"event":"erased","at":18')
     assert register.pending().entries == {"order": 3}
-    register.erased("retention", 40, at=NOW)
+    register.erased("s0", {"order": 3, "retention": 40}, at=NOW)
     assert register.complete(2, at=NOW).entries == {"order": 3, "retention": 40}
     assert register.pending().total == 0
     (month,) = register.months()

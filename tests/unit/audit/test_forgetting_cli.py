@@ -52,6 +52,8 @@ def test_an_order_is_carried_out_and_completed_and_the_register_says_so(house: H
     shown = CliRunner().invoke(app, ["erase", "status", "--register", str(house.root / "erasures.jsonl")])
     assert "complete: 3 entries by order" in shown.stdout
     assert "waiting for `erase finish`: no entries" in shown.stdout
+    other = CliRunner().invoke(app, ["erase", "status", "--register", str(house.root / "erasure.jsonl"), "--json"])
+    assert (other.exit_code, json.loads(other.stdout)["code"]) == (2, "no-such-file")
 
 
 def test_a_person_at_a_terminal_is_told_what_is_left_to_do_and_never_whom(house: House) -> None:

@@ -145,6 +145,13 @@ def test_the_receipt_of_one_delivery_does_not_pass_for_another(received: Receive
     assert refused(opening_json(opening(2, "AD", cosigned=QUORUM)), received=received) == code
 
 
+def test_true_is_not_the_lane_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = delivery(2) | {"lane": True}
+    monkeypatch.setitem(globals(), "delivery", lambda _: said)
+    file = opening_json(opening(2, "AD", cosigned=QUORUM))
+    assert refused(file, received=Received(lane=1)) == "receipt-position"
+
+
 def test_an_opening_without_part_d_is_no_receipt_for_a_delivery() -> None:
     file = opening_json(opening(2, "AS", cosigned=QUORUM))
     assert refused(file, received=Received(sha256(VALUE).hexdigest())) == "receipt-position"

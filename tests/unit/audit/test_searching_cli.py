@@ -99,10 +99,12 @@ def test_an_index_is_made_beside_the_ledger_and_used(run: Run, made: Place, tmp_
         ("--from", "2026-11-24"),
         ("--until", "2026-11-99T10"),
         ("--days", "november"),
+        ("--days", "2026-11-24..2026-11-23"),
+        ("--from", "2026-11-24T11", "--until", "2026-11-24T11"),
         ("--limit", "0"),
     ],
 )
-def test_what_cannot_be_understood_is_said_in_one_sentence(run: Run, made: Place, options: tuple[str, str]) -> None:
+def test_what_cannot_be_understood_is_said_in_one_sentence(run: Run, made: Place, options: tuple[str, ...]) -> None:
     result = run("search", made.ledger_file, *options)
     assert result.exit_code == 2
     assert result.stderr.startswith("could not tell: ")

@@ -73,6 +73,21 @@ def test_auditors_find_entries_by_the_words_of_the_house(audited: AuditedLedger)
         assert found(audited, **narrowed) == [], narrowed
 
 
+@pytest.mark.parametrize(
+    ("narrowed", "code"),
+    [
+        ({"since": "2026-11-24T12:00:00Z", "until": "2026-11-24T12:00:00Z"}, "hours-reversed"),
+        ({"first_day": "2026-11-25", "last_day": "2026-11-24"}, "days-reversed"),
+    ],
+)
+def test_a_time_that_ends_before_it_begins_is_no_answer_of_nothing(
+    audited: AuditedLedger, narrowed: dict[str, str], code: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        found(audited, **narrowed)
+    assert caught.value.code == code
+
+
 def test_a_field_is_found_under_each_name_that_covers_it(audited: AuditedLedger) -> None:
     assert len(found(audited, field="birth.date")) == 4  # the child's entries; the parents' are about parents
     assert len(found(audited, field="birth")) == 4

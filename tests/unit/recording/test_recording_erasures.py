@@ -45,14 +45,14 @@ def test_a_month_is_told_once_when_it_is_over_and_a_generation_at_once(tmp_path:
     register = Register(tmp_path / "register")
     told = Erasures(tmp_path / "register", recorded={})
     assert not told.due(at(2026, 11, 3), ()).entries, "there is no register yet"
-    register.erased("order", 3, at=at(2026, 11, 3))
-    register.erased("retention", 40, at=at(2026, 11, 4))
+    register.erased("s0", {"order": 3}, at=at(2026, 11, 3))
+    register.erased("s0", {"retention": 40}, at=at(2026, 11, 4))
     assert not told.due(at(2026, 11, 5), ()).entries, "older backups still open it"
     register.complete(2, at=at(2026, 11, 6))
     due = told.due(at(2026, 11, 6), ())
     assert said(due.entries) == [{"event": "generation-changed", "key": "generation", "name": "2"}]
     told.committed(at(2026, 11, 6), due.entries, due.marks)
-    register.erased("order", 1, at=at(2026, 11, 20))
+    register.erased("s0", {"order": 4}, at=at(2026, 11, 20))
     register.complete(3, at=at(2026, 11, 30))
     assert [one["name"] for one in said(told.due(at(2026, 11, 30), ()).entries)] == ["3"]
     assert [one["name"] for one in said(told.due(at(2026, 12, 1, 0), ()).entries)] == ["3"], "a moment for midnight"
