@@ -31,7 +31,8 @@ from integrator_audit.cli.trust import (
 from integrator_audit.cli.witness import parse_address
 from integrator_audit.completeness.epoch import EpochRules
 from integrator_audit.encoding import to_base64
-from integrator_audit.errors import AuditError, Tampered, Unavailable
+from integrator_audit.errors import AuditError, Refused, Tampered, Unavailable
+from integrator_audit.parts import LEAF_SIZE
 from integrator_audit.sources import open_source
 from integrator_audit.witnessing.metrics import Metrics, MetricsServer
 from integrator_audit.witnessing.monitor import CheckLeaves, Look, Misbehaved, Monitor
@@ -181,7 +182,8 @@ def _epoch_rules() -> CheckLeaves:
     rules = EpochRules()
 
     def check(first: int, leaves: Sequence[bytes]) -> None:
-        del first
+        if first == 0 and all(len(leaf) == LEAF_SIZE for leaf in leaves):
+            raise Refused("not-epochs", "this log holds entries and no days: give the epoch log, or --entries")
         for leaf in leaves:
             rules.take(leaf)
 

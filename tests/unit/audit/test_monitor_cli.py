@@ -134,6 +134,14 @@ def test_an_epoch_log_is_held_to_its_rules(run: Run, tmp_path: Path) -> None:
     assert (result.exit_code, document["code"].startswith("epoch-")) == (1, True), document
 
 
+def test_who_names_another_log_than_the_epoch_log_accuses_nobody(run: Run, place: Place, tmp_path: Path) -> None:
+    grown(place, tmp_path / "site", 300)
+    result = run("monitor", tmp_path / "site", "--vkey", signer().vkey, "--epochs", "--once", "--json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["code"]) == (2, "not-epochs")
+    assert "evidence" not in document
+
+
 def test_it_runs_until_it_is_told_to_stop(place: Place, tmp_path: Path) -> None:
     grown(place, tmp_path / "site", 3)
     arguments = ["monitor", str(tmp_path / "site"), "--vkey", signer().vkey, "--interval", "0.05", "--json"]
