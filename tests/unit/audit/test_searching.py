@@ -59,7 +59,7 @@ HOURS = st.one_of(st.none(), st.sampled_from([NOW, NOW + 1, NOW + 2, NOW + 31]))
 QUESTIONS = st.builds(
     Question,
     st.lists(st.lists(CONDITIONS, max_size=3), max_size=2),
-    st.tuples(HOURS, HOURS),
+    st.tuples(HOURS, HOURS).filter(lambda hours: None in hours or hours[0] < hours[1]),
     st.sampled_from([None, ("2025-11-23", "2025-11-23"), ("2025-11-24", "2025-12-01")]),
     st.booleans(),
 )
