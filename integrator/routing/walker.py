@@ -68,6 +68,8 @@ class Walker:
         self._indent = 2
         self._functions: list[str] = []
         self._named: dict[str, str] = {}
+        # Inside the function of a named type, which only steps over it and is given nothing to keep.
+        self._skipping = False
         self._count = 0
         self._constants: dict[str, Any] = {"bad": _bad, "varint": _varint, "length": _length, "Invalid": Invalid}
 
@@ -182,7 +184,9 @@ class Walker:
         """Walk over a type by its name: in a function of its own, because a type may contain itself."""
         if name not in self._named:
             self._named[name] = self.name("f")
+            outer, self._skipping = self._skipping, True
             self._define(self._named[name], "b, p", lambda: self.skip(self.types.named[name], depth=0))
+            self._skipping = outer
         self.line(f"p = {self._named[name]}(b, p)")
 
     def _define(self, name: str, taking: str, body: Callable[[], object]) -> None:
@@ -232,14 +236,15 @@ class Walker:
         variable that holds a block's count; items of a fixed `size` are stepped over at once.
         """
         if depth >= _DEEPEST_LOOP:
-            name, taking = self.name("f"), ", ".join(("b", "p", *self.shared()))
+            shared = () if self._skipping else self.shared()
+            name, taking = self.name("f"), ", ".join(("b", "p", *shared))
             self._define(name, taking, lambda: self.blocks(item, depth=0, size=size, counted=counted))
             self.line(f"p = {name}({taking})")
             return
         self.inside("while True:", lambda: self._block(item, depth=depth, size=size, counted=counted))
 
     def shared(self) -> tuple[str, ...]:
-        """Return the variables beside `b` and `p` that every function of the walk needs."""
+        """Return the variables beside `b` and `p` that every function of the walk needs where it keeps something."""
         return ()
 
     def _block(

@@ -63,6 +63,22 @@ def test_a_short_list_of_items_without_bytes_is_a_list() -> None:
     assert compile_projector(schema, ["f"])(body) == body
 
 
+def test_a_type_that_contains_itself_may_hold_lists_in_lists_in_lists() -> None:
+    deep: Any = {"type": "map", "values": "int"}
+    for kind in ("items", "values", "values"):
+        deep = {"type": "array" if kind == "items" else "map", kind: deep}
+    fields = [{"name": "self", "type": ["null", "R"]}, {"name": "deep", "type": deep}]
+    schema = {"type": "record", "name": "R", "fields": fields}
+    inner = {"self": None, "deep": {"a": {"b": [{"c": 1}]}}}
+    value = {"self": inner | {"self": inner}, "deep": {}}
+    body = encode(parsed(schema), value)
+    assert compile_reader(schema, ones=["self"], lists=["self"])(body) == (value["self"], [value["self"]])
+    assert compile_projector(schema, ["self"])(body) == encode(
+        parsed(derive_schema(schema, ["self"])), pick(schema, value, ["self"])
+    )
+    assert compile_projector(schema, ["deep"])(body) == b"\0"
+
+
 @THOROUGH
 @given(cases(), st.data())
 def test_what_the_oracle_rejects_is_never_projected(
