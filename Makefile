@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: setup demo test unit kafka fault fault-ledger postgresql conformance browser e2e shared lint lock clean help
+.PHONY: setup demo test unit unit-audit kafka fault fault-ledger postgresql conformance browser e2e shared lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## say what can be made
@@ -31,7 +31,7 @@ demo: setup ## play the main job on a real Kafka, and stay up until Ctrl-C
 test: setup ## every tier: lint, unit, real Kafka and PostgreSQL, foreign verifiers, faults, browser, end to end
 	@$(BIN)/python -m tests.tiers
 
-unit kafka fault fault-ledger postgresql conformance browser e2e shared lint: setup ## one tier of the tests
+unit unit-audit kafka fault fault-ledger postgresql conformance browser e2e shared lint: setup ## one tier of the tests
 	@$(BIN)/python -m tests.tiers $@
 
 clean: ## remove the virtual environment and caches of this checkout
