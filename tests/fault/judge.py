@@ -64,12 +64,16 @@ async def read_all(connection: Connection, places: Sequence[tuple[str, int]]) ->
     return found
 
 
-async def gather(connection: Connection) -> Evidence:
-    """Read everything of the run."""
+def _places() -> list[tuple[str, int]]:
     places = [(topic, partition) for topic in SOURCE_TOPICS for partition in range(line.PARTITIONS)]
     for topic in (*line.AGENCY_TOPICS, topics.DISCLOSURES, topics.STEPS, topics.LANES):
         places += [(topic, lane) for lane in range(line.LANES)]
-    records = await read_all(connection, places)
+    return places
+
+
+async def gather(connection: Connection) -> Evidence:
+    """Read everything of the run."""
+    records = await read_all(connection, _places())
     states = {
         lane: fold((record.key, record.value) for record in records[topics.LANES, lane]) for lane in range(line.LANES)
     }
@@ -81,9 +85,25 @@ async def until_done(connection: Connection, *, directory: int, seconds: float =
     async with asyncio.timeout(seconds):
         while True:
             evidence = await gather(connection)
-            if not open_ends(evidence, directory=directory):
-                return evidence
+            # The markers of one transaction come to stand one partition after the other: what a lane's state says may
+            # be seen before all that it delivered.
+            if not open_ends(evidence, directory=directory) and await _is_settled(connection):
+                return await gather(connection)
             await asyncio.sleep(0.2)
+
+
+async def _is_settled(connection: Connection) -> bool:
+    """Say whether no partition of the run has a record of a transaction that is open."""
+    partitions = [TopicPartition(*place) for place in _places()]
+    ends: list[dict[TopicPartition, int]] = []
+    for level in ("read_committed", "read_uncommitted"):
+        consumer: Any = AIOKafkaConsumer(**connection.aiokafka(), isolation_level=level)
+        await consumer.start()
+        try:
+            ends.append(await consumer.end_offsets(partitions))
+        finally:
+            await consumer.stop()
+    return ends[0] == ends[1]
 
 
 def open_ends(evidence: Evidence, *, directory: int) -> list[str]:
