@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -86,9 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Nobody reads the answer any more, and what is still to be written must not fail for that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         code = UNKNOWN
-    except Exception:
-        # The last wall: a mistake in this program is no proof against anybody's log.
-        traceback.print_exc()
+    except Exception as error:
+        # The last wall: a mistake in this program is no proof against anybody's log. The error's own text is not shown,
+        # because it may hold what was read from a file about a person.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        fault = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+        _tell(given, "program-fault", f"this program has a fault, please report it: {fault}")
         code = UNKNOWN
     sys.exit(code)
 
@@ -98,7 +102,7 @@ def _run(given: list[str]) -> int:
         code = app(args=given, standalone_mode=False)
     except _USAGE as error:
         if "--json" in given:
-            print(json.dumps({"result": "unknown", "code": "usage", "message": error.format_message()}), flush=True)
+            _tell(given, "usage", error.format_message())
         else:
             error.show()
         return UNKNOWN
@@ -106,3 +110,11 @@ def _run(given: list[str]) -> int:
         return UNKNOWN
     sys.stdout.flush()
     return code if isinstance(code, int) else HOLDS
+
+
+def _tell(given: list[str], code: str, message: str) -> None:
+    """Say why nothing can be told, to a program or a person."""
+    if "--json" in given:
+        print(json.dumps({"result": "unknown", "code": code, "message": message}), flush=True)
+    else:
+        print(f"could not tell: {message} ({code})", file=sys.stderr)

@@ -193,3 +193,21 @@ def test_a_mistake_in_the_program_is_no_proof(
         main(["verify", "x"])
     assert caught.value.code == 2
     assert "TypeError: a mistake" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_fault_of_the_program_is_no_proof_and_tells_nobodys_number(
+    options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise ValueError("999990019")
+
+    monkeypatch.setattr("integrator_audit.cli.main.app", break_down)
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", *options])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "999990019" not in said.out + said.err
+    assert "Traceback" not in said.out + said.err
+    assert "ValueError at test_audit_cli.py:" in (said.out if options else said.err)
+    assert not options or json.loads(said.out)["code"] == "program-fault"
