@@ -8,23 +8,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
 from integrator_audit.durable import replace_file
 from integrator_audit.errors import Refused, Tampered, Unavailable
-from integrator_audit.frontier import Frontier, TileRow
-from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at, prefix, right_edge_names
+from integrator_audit.frontier import Frontier
+from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, TileRow, Tiles, hashes_at, right_edge_names
 
 _BEFORE: Final = ".size-before"
 """The file that says which size was published before the one that is."""
 
-TileSource = Callable[[int, int], TileRow | None]
 
-
-def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: TileSource) -> None:
+def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: Tiles) -> None:
     """Bring `directory` up to `size`: new full tiles once, the partial ones of this size, then the checkpoint `note`.
 
     Partial tiles go when their full tile was there for one export already: who fetched the checkpoint before this one
@@ -43,7 +41,7 @@ def export_log(directory: Path, *, size: int, note: bytes, keys: LogKeys, tile: 
                 raise Tampered("tile-missing", f"{name.path} is missing from the file; run fsck")
             target = directory / name.path
             if not target.exists():
-                replace_file(target, row.data if row.width == name.width else prefix(name, row.data))
+                replace_file(target, row.cut(name.width).data)
         replace_file(directory / "checkpoint", note)
         if published is not None and published.size < size:
             _remove_partial(directory, before=_size_before(directory), full=published.size)
@@ -89,7 +87,7 @@ def _published(directory: Path, keys: LogKeys) -> Checkpoint | None:
         raise Refused("export-other-log", "the directory holds a checkpoint that is not this log's") from error
 
 
-def _check_extends(published: Checkpoint, size: int, tile: TileSource) -> None:
+def _check_extends(published: Checkpoint, size: int, tile: Tiles) -> None:
     if published.size > size:
         message = (
             f"the export has size {published.size}, the file {size}: the file is an older backup. "
@@ -97,12 +95,12 @@ def _check_extends(published: Checkpoint, size: int, tile: TileSource) -> None:
         )
         raise Tampered("export-ahead", message)
 
-    def earlier(level: int, index: int) -> bytes:
-        count = hashes_at(level, published.size) - index * TILE_WIDTH
+    def earlier(level: int, index: int) -> TileRow:
+        width = min(hashes_at(level, published.size) - index * TILE_WIDTH, TILE_WIDTH)
         row = tile(level, index)
-        if row is None or row.width < min(count, TILE_WIDTH):
+        if row is None or row.width < width:
             raise Tampered("tile-missing", f"a tile of level {level} is missing from the file; run fsck")
-        return prefix(TileName(level, index, min(count, TILE_WIDTH)), row.data)
+        return row.cut(width)
 
     if Frontier.load(published.size, earlier).root() != published.root:
         message = f"the export and the file have different histories up to size {published.size}; call the operator"

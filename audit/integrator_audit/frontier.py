@@ -5,22 +5,12 @@ A frontier is a value that grows by copies: the ledger keeps the old one until t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import NamedTuple
 
 from integrator_audit.errors import Tampered
 from integrator_audit.merkle import HASH_SIZE, RightEdge, leaf_hash
-from integrator_audit.tiles import ENTRIES, TILE_WIDTH, hashes_at, split_bundle, subtree_reader
-
-
-class TileRow(NamedTuple):
-    """One tile or bundle (`level` -1) as stored: as wide as it is now. A tuple, because stores take it as it is."""
-
-    level: int
-    number: int
-    width: int
-    data: bytes
+from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileRow, Tiles, hashes_at, split_bundle, subtree_reader
 
 
 class Frontier:
@@ -72,8 +62,8 @@ class Frontier:
         return rows
 
     @classmethod
-    def load(cls, size: int, tile: Callable[[int, int], bytes]) -> Frontier:
-        """Rebuild the frontier of a log of `size` from its stored tiles, `tile(level, index)`.
+    def load(cls, size: int, tile: Tiles) -> Frontier:
+        """Rebuild the frontier of a log of `size` from its stored tiles.
 
         Raises `Tampered` when a tile at the edge is not as wide as the size says, or the last bundle is not what the
         last tile of level 0 holds; the caller compares the root with the checkpoint.
@@ -83,7 +73,8 @@ class Frontier:
         for level in range(ENTRIES, (size.bit_length() + 7) // 8):
             index, width = divmod(hashes_at(level, size), TILE_WIDTH)
             if width:
-                frontier._open[level] = tile(level, index)
+                row = tile(level, index)
+                frontier._open[level] = b"" if row is None else row.data
         for level, data in frontier._open.items():
             expected = hashes_at(level, size) % TILE_WIDTH * HASH_SIZE
             if level != ENTRIES and len(data) != expected:

@@ -28,7 +28,7 @@ from integrator_audit.rawlog import read_leaf, read_leaves
 from integrator_audit.receipt import Receipt
 from integrator_audit.store import EntryRow, Ground, Head, Identity, Reading, SetAside
 from integrator_audit.stores import open_reading
-from integrator_audit.tiles import TileName, is_implied, prefix, subtree_reader
+from integrator_audit.tiles import TileName, is_implied, subtree_reader
 
 # SPEC tlog-tiles: "The Signed Tree Head MUST be served as a [checkpoint][] at <prefix>/checkpoint with `Content-Type:
 # text/plain; charset=utf-8`."
@@ -197,7 +197,7 @@ class LedgerReader:
             row = self._store.entry(index) if 0 <= index < size else None
             if row is None and 0 <= index < size:
                 raise Tampered("entry-missing", f"entry {index} of {self.origin} is missing from the file; run fsck")
-            subtree = subtree_reader(self._tile_data, kept=self._subtrees)
+            subtree = subtree_reader(self._store.tile, kept=self._subtrees)
             proof = [] if row is None else inclusion_proof(index, size, subtree)
         if row is None:
             raise Invalid("no-such-entry", f"the log has {size} entries, there is no entry {index}")
@@ -260,8 +260,7 @@ class LedgerReader:
         # produced"
         if row is None or row.width < name.width:
             raise Tampered("tile-missing", f"{name.path} of {self.origin} is missing from the file; run fsck")
-        content = row.data if row.width == name.width else prefix(name, row.data)
-        return Resource(content, TILE_TYPE, TILE_CACHE)
+        return Resource(row.cut(name.width).data, TILE_TYPE, TILE_CACHE)
 
     def export(self, directory: Path, *, published: bool = False) -> None:
         """Bring a directory of static files up to this moment of the log, the checkpoint last.
@@ -313,10 +312,6 @@ class LedgerReader:
         if self._identity is None:
             raise Unavailable("ledger-empty", "the ledger was not created yet; start its writer")
         return self._identity
-
-    def _tile_data(self, level: int, index: int) -> bytes:
-        row = self._store.tile(level, index)
-        return b"" if row is None else row.data
 
 
 def _changed(origin: str, index: int, letter: str) -> Tampered:

@@ -23,8 +23,8 @@ from typing import Any, Final
 from integrator_audit.columns import damaged, typed, typed_row
 from integrator_audit.database import connect, translated
 from integrator_audit.errors import Refused
-from integrator_audit.frontier import TileRow
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
+from integrator_audit.tiles import TileRow
 
 FORMAT: Final = 2
 APPLICATION_ID: Final = 0x64696C31  # "dil1"

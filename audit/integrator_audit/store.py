@@ -18,7 +18,7 @@ from struct import Struct
 from typing import Final, Literal, NamedTuple, Protocol
 from zlib import crc32
 
-from integrator_audit.frontier import TileRow
+from integrator_audit.tiles import TileRow
 
 Ground = Literal["retention", "order"]
 """Why an entry was erased: its time had come, or somebody ordered it."""

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from integrator_audit.errors import Invalid, Tampered
-from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, fold
+from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, Subtree, fold
 
 TILE_WIDTH = 1 << TILE_HEIGHT
 ENTRIES = -1
@@ -71,6 +72,26 @@ class TileName:
         if index > MAX_INDEX or name.path != path:
             raise Invalid("tile-path", "the tile index is not in its one form")
         return name
+
+
+class TileRow(NamedTuple):
+    """One tile or bundle (`level` -1) as stored: as wide as it is now. A tuple, because stores take it as it is."""
+
+    level: int
+    number: int
+    width: int
+    data: bytes
+
+    def cut(self, width: int) -> TileRow:
+        """Return the tile as it was when it had this width, which is at most its own."""
+        if width == self.width:
+            return self
+        name = TileName(self.level, self.number, width)
+        return TileRow(self.level, self.number, width, prefix(name, self.data))
+
+
+Tiles = Callable[[int, int], TileRow | None]
+"""(level, index) -> the tile as wide as it is now, None where there is none."""
 
 
 def hashes_at(level: int, size: int) -> int:
@@ -146,10 +167,8 @@ def prefix(name: TileName, data: bytes) -> bytes:
     return frame_entries(entries)
 
 
-def subtree_reader(
-    tile: Callable[[int, int], bytes], *, kept: dict[tuple[int, int], bytes] | None = None
-) -> Callable[[int, int], bytes]:
-    """Return the `Subtree` of `merkle` over stored tiles; `tile(level, index)` gives as much of a tile as there is.
+def subtree_reader(tile: Tiles, *, kept: dict[tuple[int, int], bytes] | None = None) -> Subtree:
+    """Return the `Subtree` of `merkle` over stored tiles.
 
     The subtree's hash raises `Tampered` when a tile is narrower than the tree's size implies. A complete subtree never
     changes: `kept` remembers, from one reader of a log to the next, those that many proofs need: what lies above full
@@ -166,7 +185,8 @@ def subtree_reader(
         number, offset = divmod(index * span, TILE_WIDTH)
         found, data = last.get(level, (-1, b""))
         if found != number:
-            data = tile(level, number)
+            row = tile(level, number)
+            data = b"" if row is None else row.data
             if len(data) == TILE_WIDTH * HASH_SIZE:
                 last[level] = (number, data)
         needed = height > TILE_HEIGHT or len(data) < TILE_WIDTH * HASH_SIZE

@@ -17,7 +17,7 @@ from typing import ClassVar, Final
 
 from integrator_audit.checkpoint import Checkpoint, LogSigner, open_checkpoint
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
-from integrator_audit.frontier import Frontier, TileRow
+from integrator_audit.frontier import Frontier
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.store import (
     CLOSED,
@@ -31,7 +31,7 @@ from integrator_audit.store import (
     Store,
     consumed_digest,
 )
-from integrator_audit.tiles import TILE_WIDTH, TileName, hashes_at, prefix
+from integrator_audit.tiles import TILE_WIDTH, TileRow, hashes_at
 
 MAX_BATCH: Final = 100_000
 MAX_BEHIND: Final = 300_000
@@ -67,7 +67,7 @@ class LogWriter:
         self._lock = threading.Lock()
         self._unknown_outcome = False
         self._head = self._recover_head(positions or {})
-        self._frontier = Frontier.load(self._head.size, self._tile_data)
+        self._frontier = Frontier.load(self._head.size, store.tile)
         if self._frontier.root() != self._head.root:
             message = "the tiles at the right edge do not give the root of the stored checkpoint; run fsck"
             raise Tampered("ledger-right-edge", message)
@@ -243,18 +243,14 @@ class LogWriter:
         return head
 
     def _root_at(self, size: int) -> bytes:
-        def earlier(level: int, index: int) -> bytes:
+        def earlier(level: int, index: int) -> TileRow:
             width = min(hashes_at(level, size) - index * TILE_WIDTH, TILE_WIDTH)
             row = self._store.tile(level, index)
             if row is None or row.width < width:
                 raise Tampered("tile-missing", f"a tile of level {level} is missing from the store; run fsck")
-            return prefix(TileName(level, index, width), row.data)
+            return row.cut(width)
 
         return Frontier.load(size, earlier).root()
-
-    def _tile_data(self, level: int, index: int) -> bytes:
-        row = self._store.tile(level, index)
-        return b"" if row is None else row.data
 
 
 def _check_position(source: tuple[str, int], position: int) -> None:

@@ -47,7 +47,7 @@ from integrator_audit.keystore import KeyStore
 from integrator_audit.merkle import EMPTY_ROOT, RightEdge
 from integrator_audit.rawlog import RawLog
 from integrator_audit.store import Head, Reading, consumed_digest
-from integrator_audit.tiles import subtree_reader
+from integrator_audit.tiles import Tiles, subtree_reader
 
 SETTLING_MS: Final = 60_000
 """How long a day's last commit may take: a day is not sealed before that time after its end."""
@@ -343,13 +343,9 @@ def _head_at(log: Reading | None, epoch: int, *, closing: bool, name: str) -> He
 
 def _check_continues(log: Reading | None, head: Head, then: tuple[int, bytes], *, what: str, epoch: int) -> None:
     """Raise `Tampered` (`epoch-shard-behind`) unless a log goes on from its size and root of the day before."""
-
-    def data(level: int, index: int) -> bytes:
-        row = None if log is None else log.tile(level, index)
-        return b"" if row is None else row.data
-
     size, root = then
-    if head.size < size or RightEdge.load(size, subtree_reader(data)).root() != root:
+    tile: Tiles = (lambda _level, _index: None) if log is None else log.tile
+    if head.size < size or RightEdge.load(size, subtree_reader(tile)).root() != root:
         message = (
             f"{what} does not have the {size} entries any more with which day {epoch - 1} was sealed: its store is an "
             "older backup or another log. Do not go on with it"

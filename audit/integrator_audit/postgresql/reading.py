@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, LiteralString
 
 from integrator_audit.errors import Refused
-from integrator_audit.frontier import TileRow
 from integrator_audit.postgresql.address import Address, schema_of
 from integrator_audit.postgresql.migrations import check_migrated
 from integrator_audit.postgresql.session import Session
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
+from integrator_audit.tiles import TileRow
 
 _FIRST_BLOCKS: Final = 8
 

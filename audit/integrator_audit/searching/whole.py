@@ -78,7 +78,7 @@ def write_whole(  # noqa: PLR0913  the parts of what is asked for
         stop = size if stop is None else stop
         if not 0 <= start <= stop <= size:
             raise Invalid("whole-range", f"the log has {size} entries: there is no range from {start} to {stop}")
-        subtree = subtree_reader(lambda level, index: _tile(store, level, index))
+        subtree = subtree_reader(store.tile)
         header: dict[str, object] = {
             "schema": SCHEMA,
             "origin": identity.origin,
@@ -195,11 +195,6 @@ def _text(row: EntryRow) -> str:
 
 def _line(members: dict[str, object]) -> bytes:
     return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _tile(store: Reading, level: int, index: int) -> bytes:
-    row = store.tile(level, index)
-    return b"" if row is None else row.data
 
 
 def _read_lines(file: BinaryIO) -> Iterator[bytes]:

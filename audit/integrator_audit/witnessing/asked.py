@@ -9,19 +9,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from integrator_audit.checkpoint import LogKeys, open_checkpoint
 from integrator_audit.durable import replace_file
 from integrator_audit.encoding import from_base64, to_base64, to_decimal
 from integrator_audit.errors import AuditError, Invalid, Refused, Tampered, Unavailable
-from integrator_audit.frontier import TileRow
 from integrator_audit.merkle import HASH_SIZE, RightEdge
 from integrator_audit.sources import Source
-from integrator_audit.tiles import subtree_reader
-
-TileReader = Callable[[int, int], TileRow | None]
+from integrator_audit.tiles import Tiles, subtree_reader
 
 _FIRST = "checkpoints of {} that witnesses were asked to cosign\n"
 _TAIL = 256
@@ -91,7 +88,7 @@ class AskedFile:
 
 def check_start(
     head: tuple[int, bytes],
-    tile: TileReader,
+    tile: Tiles,
     *,
     keys: LogKeys,
     published: Mapping[str, Source],
@@ -125,7 +122,7 @@ def check_start(
     return unread
 
 
-def check_extends(head: tuple[int, bytes], tile: TileReader, earlier: tuple[int, bytes], where: str) -> None:
+def check_extends(head: tuple[int, bytes], tile: Tiles, earlier: tuple[int, bytes], where: str) -> None:
     """Check that the log `head` has `earlier` (size, root) as its beginning; raise `Tampered` when it has not.
 
     SPEC tlog-checkpoint: "A log MUST not sign any checkpoint which is inconsistent with any checkpoint it previously
@@ -138,11 +135,6 @@ def check_extends(head: tuple[int, bytes], tile: TileReader, earlier: tuple[int,
             "Do not go on with it: what it would sign contradicts what is known outside"
         )
         raise Tampered("start-older", message)
-
-    def data(level: int, index: int) -> bytes:
-        row = tile(level, index)
-        return b"" if row is None else row.data
-
-    if (root != head[1]) if size == head[0] else (RightEdge.load(size, subtree_reader(data)).root() != root):
+    if (root != head[1]) if size == head[0] else (RightEdge.load(size, subtree_reader(tile)).root() != root):
         message = f"the file has another history up to size {size} than {where}: call the operator"
         raise Tampered("start-forked", message)

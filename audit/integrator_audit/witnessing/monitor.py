@@ -19,7 +19,7 @@ from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.merkle import RightEdge, Subtree, leaf_hash
 from integrator_audit.sources import Source
 from integrator_audit.state import State
-from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at, split_bundle, subtree_reader
+from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, TileRow, hashes_at, split_bundle, subtree_reader
 from integrator_audit.verify import Demand, fetch_tile, remembered
 from integrator_audit.witnessing.contradiction import Contradiction, find_contradiction, prefix_root
 from integrator_audit.witnessing.policy import Quorum
@@ -202,12 +202,12 @@ class Monitor:
 
     def _subtree(self, size: int) -> Subtree:
         """Return a reader of the tree of `size` by the log's tiles, each fetched once."""
-        tiles: dict[tuple[int, int], bytes] = {}
+        tiles: dict[tuple[int, int], TileRow] = {}
 
-        def tile(level: int, index: int) -> bytes:
+        def tile(level: int, index: int) -> TileRow:
             if (level, index) not in tiles:
                 width = min(TILE_WIDTH, hashes_at(level, size) - index * TILE_WIDTH)
-                tiles[level, index] = self._fetched(TileName(level, index, width))
+                tiles[level, index] = TileRow(level, index, width, self._fetched(TileName(level, index, width)))
             return tiles[level, index]
 
         return subtree_reader(tile)

@@ -25,10 +25,9 @@ from typing import Protocol
 
 from integrator_audit.checkpoint import LogKeys, open_checkpoint
 from integrator_audit.errors import AuditError, Invalid, Refused, Tampered
-from integrator_audit.frontier import TileRow
 from integrator_audit.merkle import consistency_proof
 from integrator_audit.note import MAX_SIGNATURES, Note, join_note
-from integrator_audit.tiles import subtree_reader
+from integrator_audit.tiles import TileRow, subtree_reader
 from integrator_audit.witnessing.addcheckpoint import own_signatures
 from integrator_audit.witnessing.asked import AskedFile
 from integrator_audit.witnessing.client import TIMEOUT, Asked, Exchange, HttpExchange, ask
@@ -244,7 +243,7 @@ class Publisher:
         try:
             answer = ask(
                 Asked(head.note, head.size, standing.size, standing.limit),
-                lambda old_size: consistency_proof(old_size, head.size, subtree_reader(self._tile_data)),
+                lambda old_size: consistency_proof(old_size, head.size, subtree_reader(self._log.tile)),
                 key=witness.key,
                 exchange=self._exchanges[witness.name],
                 now=self._now,
@@ -291,10 +290,6 @@ class Publisher:
         order = [*self._policy.needed(cosigned), *cosigned]
         lines = [cosigned[name].signature for name in dict.fromkeys(order)]
         return join_note(own.unverified_text, [*own.signatures, *lines][:MAX_SIGNATURES])
-
-    def _tile_data(self, level: int, index: int) -> bytes:
-        row = self._log.tile(level, index)
-        return b"" if row is None else row.data
 
     def _now(self) -> int:
         return int(self._terms.clock())

@@ -7,11 +7,12 @@ import pytest
 from integrator_audit import Invalid, Tampered
 from integrator_audit import tiles as tiles_module
 from integrator_audit.frontier import Frontier
-from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, inclusion_proof, leaf_hash, verify_inclusion
+from integrator_audit.merkle import TILE_HEIGHT, inclusion_proof, leaf_hash, verify_inclusion
 from integrator_audit.tiles import (
     ENTRIES,
     TILE_WIDTH,
     TileName,
+    TileRow,
     frame_entries,
     is_implied,
     prefix,
@@ -97,7 +98,7 @@ def test_the_tiles_of_70000_entries_are_those_that_the_frontier_gives() -> None:
     assert len([row for row in last.values() if row.level == 1 and row.width == 256]) == 1
     partial = {(row.level, row.number, row.width) for row in last.values() if row.width < 256}
     assert partial == {(-1, 273, 112), (0, 273, 112), (1, 1, 17), (2, 0, 1)}
-    loaded = Frontier.load(70_000, lambda level, number: last[level, number].data)
+    loaded = Frontier.load(70_000, lambda level, number: last[level, number])
     assert loaded.root() == frontier.root()
     assert loaded.extend([b"next"])[0].root() == frontier.extend([b"next"])[0].root()
 
@@ -148,31 +149,34 @@ def test_a_full_tile_is_exactly_8192_bytes(length: int) -> None:
 
 def test_a_frontier_is_not_loaded_from_a_narrower_tile() -> None:
     _, rows = Frontier().extend([b"1", b"2", b"3"])
-    tiles = {(row.level, row.number): row.data for row in rows}
-    tiles[0, 0] = tiles[0, 0][:64]
+    tiles = {(row.level, row.number): row for row in rows}
+    tiles[0, 0] = tiles[0, 0].cut(2)
     with pytest.raises(Tampered):
         Frontier.load(3, lambda level, number: tiles[level, number])
+    del tiles[0, 0]
+    with pytest.raises(Tampered):
+        Frontier.load(3, lambda level, number: tiles.get((level, number)))
 
 
 def test_proofs_are_those_of_the_tree_while_it_grows_and_ask_for_each_tile_once() -> None:
     leaves = [sha256(b"%d" % number).digest() for number in range(1_400)]
-    frontier, tiles, kept = Frontier(), dict[tuple[int, int], bytes](), dict[tuple[int, int], bytes]()
+    frontier, tiles, kept = Frontier(), dict[tuple[int, int], TileRow](), dict[tuple[int, int], bytes]()
     asked: list[tuple[int, int]] = []
 
-    def tile(level: int, index: int) -> bytes:
+    def tile(level: int, index: int) -> TileRow:
         asked.append((level, index))
         return tiles[level, index]
 
     for start in range(0, len(leaves), 139):
         frontier, rows = frontier.extend(leaves[start : start + 139])
-        tiles.update({(row.level, row.number): row.data for row in rows})
+        tiles.update({(row.level, row.number): row for row in rows})
         size, root = frontier.size, frontier.root()
         for index in range(start % 17, size, 61):
             asked.clear()
             proof = inclusion_proof(index, size, subtree_reader(tile, kept=kept))
             verify_inclusion(leaf_hash(leaves[index]), index, size, proof=proof, root=root)
             # A full tile is asked for once. One that may still grow is not remembered.
-            full = [one for one in asked if len(tiles[one]) == TILE_WIDTH * HASH_SIZE]
+            full = [one for one in asked if tiles[one].width == TILE_WIDTH]
             assert len(full) == len(set(full))
     assert {height for height, _ in kept if height > TILE_HEIGHT} == {9, 10}
     # What is remembered is never asked for again, neither above nor in the unfinished tile.
@@ -187,7 +191,7 @@ def test_no_more_than_so_many_subtrees_are_remembered(monkeypatch: pytest.Monkey
     monkeypatch.setattr(tiles_module, "MAX_KEPT", 3)
     data = b"".join(sha256(b"%d" % number).digest() for number in range(256))
     kept: dict[tuple[int, int], bytes] = {}
-    subtree = subtree_reader(lambda _level, _index: data, kept=kept)
+    subtree = subtree_reader(lambda level, index: TileRow(level, index, TILE_WIDTH, data), kept=kept)
     for index in range(8):
         subtree(9, index)
         assert 1 <= len(kept) <= 3

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from integrator_audit import Signer
 from integrator_audit.checkpoint import Checkpoint, read_unverified
 from integrator_audit.errors import Unavailable
-from integrator_audit.frontier import Frontier, TileRow
+from integrator_audit.frontier import Frontier
 from integrator_audit.merkle import consistency_proof
-from integrator_audit.tiles import TileName, prefix, subtree_reader
+from integrator_audit.tiles import TileName, TileRow, subtree_reader
 from integrator_audit.witnessing.addcheckpoint import Answer
 from integrator_audit.witnessing.cosignature import Cosigner
 from integrator_audit.witnessing.policy import Policy
@@ -69,11 +69,7 @@ class SampleLog:
         self._published = (size, note)
 
     def proof(self, old_size: int) -> Sequence[bytes]:
-        def data(level: int, index: int) -> bytes:
-            row = self.tile(level, index)
-            return b"" if row is None else row.data
-
-        return consistency_proof(old_size, self._frontier.size, subtree_reader(data))
+        return consistency_proof(old_size, self._frontier.size, subtree_reader(self.tile))
 
 
 class SampleExchange:
@@ -128,4 +124,4 @@ class SampleSource:
             return self.log.head.note
         name = TileName.parse(path)
         row = self.log.tile(name.level, name.index)
-        return None if row is None or row.width < name.width else prefix(name, row.data)
+        return None if row is None or row.width < name.width else row.cut(name.width).data
