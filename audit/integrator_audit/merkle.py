@@ -32,11 +32,25 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+def parents(hashes: bytes) -> bytes:
+    """Return the nodes over an even number of neighbouring hashes, both joined."""
+    return b"".join([sha256(b"\x01" + pair).digest() for (pair,) in _PAIR.iter_unpack(hashes)])
+
+
 def fold(hashes: bytes) -> bytes:
     """Return the root over a power of two of neighbouring hashes, joined."""
     while len(hashes) > HASH_SIZE:
-        hashes = b"".join([sha256(b"\x01" + pair).digest() for (pair,) in _PAIR.iter_unpack(hashes)])
+        hashes = parents(hashes)
     return hashes
+
+
+def layers(hashes: bytes) -> list[bytes]:
+    """Return the complete subtrees over neighbouring hashes by their height, joined: the hashes themselves first."""
+    found = [hashes]
+    while len(hashes) >= _PAIR.size:
+        hashes = parents(hashes[: len(hashes) // _PAIR.size * _PAIR.size])
+        found.append(hashes)
+    return found
 
 
 class RightEdge:

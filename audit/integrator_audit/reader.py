@@ -60,8 +60,8 @@ class LedgerReader:
         self._keys = keys
         self._lock = threading.Lock()
         self._identity = store.identity()
-        # Owned by the lock: subtrees that never change.
-        self._subtrees: dict[tuple[int, int], bytes] = {}
+        # Owned by the lock.
+        self._subtree = subtree_reader(store.tile)
 
     @classmethod
     def open(
@@ -197,8 +197,7 @@ class LedgerReader:
             row = self._store.entry(index) if 0 <= index < size else None
             if row is None and 0 <= index < size:
                 raise Tampered("entry-missing", f"entry {index} of {self.origin} is missing from the file; run fsck")
-            subtree = subtree_reader(self._store.tile, kept=self._subtrees)
-            proof = [] if row is None else inclusion_proof(index, size, subtree)
+            proof = [] if row is None else inclusion_proof(index, size, self._subtree)
         if row is None:
             raise Invalid("no-such-entry", f"the log has {size} entries, there is no entry {index}")
         opening: dict[str, object] = {"origin": self.origin, "index": index, "type": row.type}

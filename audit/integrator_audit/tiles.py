@@ -13,15 +13,15 @@ from itertools import islice
 from typing import NamedTuple
 
 from integrator_audit.errors import Invalid, Tampered
-from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, Subtree, fold
+from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, Subtree, fold, layers
 
 TILE_WIDTH = 1 << TILE_HEIGHT
 ENTRIES = -1
 MAX_LEVEL = 63
 MAX_ENTRY = 0xFFFF
 MAX_INDEX = (1 << 63) - 1
-MAX_KEPT = 1 << 16
-"""So many subtrees `subtree_reader` remembers: those of 16 million entries, in ten megabytes."""
+MAX_KEPT = 1 << 9
+"""Of so many tiles `subtree_reader` remembers the subtrees, in eight megabytes: those of 32 million entries."""
 
 _TILE = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
 
@@ -167,37 +167,42 @@ def prefix(name: TileName, data: bytes) -> bytes:
     return frame_entries(entries)
 
 
-def subtree_reader(tile: Tiles, *, kept: dict[tuple[int, int], bytes] | None = None) -> Subtree:
-    """Return the `Subtree` of `merkle` over stored tiles.
+def subtree_reader(tile: Tiles) -> Subtree:
+    """Return the `Subtree` of `merkle` over stored tiles; it may be used for as long as the log is read.
 
-    The subtree's hash raises `Tampered` when a tile is narrower than the tree's size implies. A complete subtree never
-    changes: `kept` remembers, from one reader of a log to the next, those that many proofs need: what lies above full
-    tiles of the first level, and what lies in the unfinished tile beside them. It is emptied at `MAX_KEPT`.
+    A complete subtree never changes: those of the tiles that many proofs need, the ones above the first level and the
+    unfinished ones, are remembered, until they are of `MAX_KEPT` tiles.
+
+    It raises `Tampered` when a tile is narrower than the tree's size implies. Not safe to share between threads.
     """
-    # The full tile of each level that was asked for last: a proof asks for up to eight subtrees of one tile.
-    last: dict[int, tuple[int, bytes]] = {}
+    known: dict[tuple[int, int], list[bytes]] = {}
+    # The full tile of the first level that was asked for last: a proof asks for up to eight subtrees of one.
+    full = TileRow(0, -1, 0, b"")
 
     def subtree(height: int, index: int) -> bytes:
-        if kept is not None and (known := kept.get((height, index))) is not None:
-            return known
+        nonlocal full
         level, inside = divmod(height, TILE_HEIGHT)
-        span = 1 << inside
-        number, offset = divmod(index * span, TILE_WIDTH)
-        found, data = last.get(level, (-1, b""))
-        if found != number:
-            row = tile(level, number)
-            data = b"" if row is None else row.data
-            if len(data) == TILE_WIDTH * HASH_SIZE:
-                last[level] = (number, data)
-        needed = height > TILE_HEIGHT or len(data) < TILE_WIDTH * HASH_SIZE
-        part = data[offset * HASH_SIZE : (offset + span) * HASH_SIZE]
-        if len(part) != span * HASH_SIZE:
-            raise Tampered("tile-length", f"tile {TileName(level, number).path} is narrower than the log's size says")
-        folded = fold(part)
-        if kept is not None and needed:
-            if len(kept) >= MAX_KEPT:
-                kept.clear()
-            kept[height, index] = folded
-        return folded
+        number, at = divmod(index, TILE_WIDTH >> inside)
+        if found := _complete(known.get((level, number), ()), inside, at):
+            return found
+        if level or full.number != number:
+            row = tile(level, number) or TileRow(level, number, 0, b"")
+            if level or len(row.data) != TILE_WIDTH * HASH_SIZE:
+                if len(known) >= MAX_KEPT:
+                    known.clear()
+                known[level, number] = layers(row.data)
+                if found := _complete(known[level, number], inside, at):
+                    return found
+                path = TileName(level, number).path
+                raise Tampered("tile-length", f"tile {path} is narrower than the log's size says")
+            full = row
+        span = HASH_SIZE << inside
+        return fold(full.data[at * span : (at + 1) * span])
 
     return subtree
+
+
+def _complete(by_height: Sequence[bytes], height: int, index: int) -> bytes:
+    """Return a subtree out of `merkle.layers`, nothing when it is not complete there."""
+    found = by_height[height][index * HASH_SIZE : (index + 1) * HASH_SIZE] if height < len(by_height) else b""
+    return found if len(found) == HASH_SIZE else b""

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 import pytest
 
 from integrator_audit import Tampered
+from integrator_audit.frontier import Frontier
 from integrator_audit.merkle import (
     EMPTY_ROOT,
     RightEdge,
+    Subtree,
     consistency_proof,
     inclusion_proof,
     leaf_hash,
@@ -15,10 +17,12 @@ from integrator_audit.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from integrator_audit.tiles import TILE_WIDTH, TileRow, hashes_at, subtree_reader
 
 MAX = 1_100
 """Beyond four full tiles, with a partial one."""
-LEAVES = [leaf_hash(b"leaf %d" % number) for number in range(MAX)]
+ENTRIES = [b"leaf %d" % number for number in range(MAX)]
+LEAVES = list(map(leaf_hash, ENTRIES))
 
 # transparency-dev/merkle, testonly/constants.go: leaf inputs and the roots of sizes 1 to 8.
 VECTOR_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -127,18 +131,33 @@ def test_from_and_to_every_size_to_1100_consistency_proofs_verify() -> None:
         check_consistency(size, numbers(size + 1))
 
 
-def check_inclusion(size: int, indices: Iterable[int]) -> None:
+def test_at_every_size_to_1100_proofs_through_tiles_are_the_naive_ones() -> None:
+    _, rows = Frontier().extend(ENTRIES)
+    tiles = {(row.level, row.number): row for row in rows}
+    size = 0
+
+    def tile(level: int, index: int) -> TileRow:
+        return tiles[level, index].cut(min(hashes_at(level, size) - index * TILE_WIDTH, TILE_WIDTH))
+
+    lasting = subtree_reader(tile)
+    for size in range(1, MAX + 1):
+        for subtree in (subtree_reader(tile), lasting):
+            check_inclusion(size, numbers(size), subtree)
+            check_consistency(size, numbers(size + 1), subtree)
+
+
+def check_inclusion(size: int, indices: Iterable[int], subtree: Subtree = NAIVE.subtree) -> None:
     root = NAIVE.root(0, size)
     for index in indices:
-        proof = inclusion_proof(index, size, NAIVE.subtree)
+        proof = inclusion_proof(index, size, subtree)
         assert proof == NAIVE.path(index, 0, size)
         verify_inclusion(LEAVES[index], index, size, proof=proof, root=root)
 
 
-def check_consistency(size: int, old_sizes: Iterable[int]) -> None:
+def check_consistency(size: int, old_sizes: Iterable[int], subtree: Subtree = NAIVE.subtree) -> None:
     new = (size, NAIVE.root(0, size))
     for old_size in old_sizes:
-        proof = consistency_proof(old_size, size, NAIVE.subtree)
+        proof = consistency_proof(old_size, size, subtree)
         verify_consistency((old_size, NAIVE.root(0, old_size)), new, proof=proof)
 
 

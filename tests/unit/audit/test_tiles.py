@@ -7,7 +7,7 @@ import pytest
 from integrator_audit import Invalid, Tampered
 from integrator_audit import tiles as tiles_module
 from integrator_audit.frontier import Frontier
-from integrator_audit.merkle import TILE_HEIGHT, inclusion_proof, leaf_hash, verify_inclusion
+from integrator_audit.merkle import inclusion_proof, leaf_hash, node_hash, verify_inclusion
 from integrator_audit.tiles import (
     ENTRIES,
     TILE_WIDTH,
@@ -107,14 +107,14 @@ def test_growing_in_steps_gives_the_same_tiles_as_at_once() -> None:
     entries = [b"entry %d" % number for number in range(1000)]
     _, at_once = Frontier().extend(entries)
     frontier = Frontier()
-    stepwise: dict[tuple[int, int], bytes] = {}
+    stepwise: dict[tuple[int, int], TileRow] = {}
     for start in range(0, 1000, 77):
         frontier, rows = frontier.extend(entries[start : start + 77])
         for row in rows:
-            before = stepwise.get((row.level, row.number), b"")
-            assert row.data.startswith(before), "a tile only ever grows at its right"
-            stepwise[row.level, row.number] = row.data
-    assert stepwise == {(row.level, row.number): row.data for row in at_once}
+            before = stepwise.get((row.level, row.number), TileRow(row.level, row.number, 0, b""))
+            assert row.data.startswith(before.data), "a tile only ever grows at its right"
+            stepwise[row.level, row.number] = row
+    assert stepwise == {(row.level, row.number): row for row in at_once}
 
 
 def test_a_bundle_is_cut_where_its_lengths_say() -> None:
@@ -160,38 +160,49 @@ def test_a_frontier_is_not_loaded_from_a_narrower_tile() -> None:
 
 def test_proofs_are_those_of_the_tree_while_it_grows_and_ask_for_each_tile_once() -> None:
     leaves = [sha256(b"%d" % number).digest() for number in range(1_400)]
-    frontier, tiles, kept = Frontier(), dict[tuple[int, int], TileRow](), dict[tuple[int, int], bytes]()
+    frontier, tiles = Frontier(), dict[tuple[int, int], TileRow]()
     asked: list[tuple[int, int]] = []
 
     def tile(level: int, index: int) -> TileRow:
         asked.append((level, index))
         return tiles[level, index]
 
+    subtree = subtree_reader(tile)
     for start in range(0, len(leaves), 139):
         frontier, rows = frontier.extend(leaves[start : start + 139])
         tiles.update({(row.level, row.number): row for row in rows})
         size, root = frontier.size, frontier.root()
         for index in range(start % 17, size, 61):
             asked.clear()
-            proof = inclusion_proof(index, size, subtree_reader(tile, kept=kept))
+            proof = inclusion_proof(index, size, subtree)
             verify_inclusion(leaf_hash(leaves[index]), index, size, proof=proof, root=root)
-            # A full tile is asked for once. One that may still grow is not remembered.
-            full = [one for one in asked if tiles[one].width == TILE_WIDTH]
-            assert len(full) == len(set(full))
-    assert {height for height, _ in kept if height > TILE_HEIGHT} == {9, 10}
+            assert len(asked) == len(set(asked))
     # What is remembered is never asked for again, neither above nor in the unfinished tile.
     asked.clear()
-    subtree_reader(tile, kept=kept)(9, 0)
-    assert not asked
-    inclusion_proof(256, frontier.size, subtree_reader(tile, kept=kept))
+    assert subtree(9, 0) == node_hash(subtree(8, 0), subtree(8, 1))
+    inclusion_proof(256, frontier.size, subtree)
     assert asked == [(0, 1)]
 
 
-def test_no_more_than_so_many_subtrees_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_no_more_than_so_many_tiles_the_subtrees_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles_module, "MAX_KEPT", 3)
     data = b"".join(sha256(b"%d" % number).digest() for number in range(256))
-    kept: dict[tuple[int, int], bytes] = {}
-    subtree = subtree_reader(lambda level, index: TileRow(level, index, TILE_WIDTH, data), kept=kept)
-    for index in range(8):
-        subtree(9, index)
-        assert 1 <= len(kept) <= 3
+    asked: list[int] = []
+
+    def tile(level: int, index: int) -> TileRow:
+        asked.append(index)
+        return TileRow(level, index, TILE_WIDTH, data)
+
+    subtree = subtree_reader(tile)
+    for number in (0, 1, 2, 2, 1, 0, 3, 3, 0):
+        assert subtree(9, 128 * number) == node_hash(data[:32], data[32:64])
+    assert asked == [0, 1, 2, 3, 0], "the fourth took the place of all others"
+
+
+@pytest.mark.parametrize("row", [None, TileRow(0, 0, 256, bytes(8191)), TileRow(0, 0, 255, bytes(8160))])
+@pytest.mark.parametrize("height", [0, 3, 4, 7])
+def test_a_narrower_tile_gives_no_subtree(row: TileRow | None, height: int) -> None:
+    subtree = subtree_reader(lambda _level, _index: row)
+    with pytest.raises(Tampered) as caught:
+        subtree(height, (TILE_WIDTH >> height) - 1)
+    assert caught.value.code == "tile-length"
