@@ -9,17 +9,30 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from integrator_audit.errors import Tampered
-from integrator_audit.merkle import HASH_SIZE, RightEdge, leaf_hash
-from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileRow, Tiles, hashes_at, split_bundle, subtree_reader
+from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, RightEdge, leaf_hash
+from integrator_audit.tiles import (
+    ENTRIES,
+    NODE_HEIGHT,
+    NODES_SIZE,
+    TILE_WIDTH,
+    TileRow,
+    Tiles,
+    hashes_at,
+    nodes_of,
+    split_bundle,
+    subtree_reader,
+)
 
 
 class Frontier:
     """Grow a log's tiles in memory. Not safe to share between threads; the ledger's lock owns it."""
 
-    __slots__ = ("_edge", "_open")
+    __slots__ = ("_edge", "_nodes", "_open")
 
     def __init__(self) -> None:
         self._edge = RightEdge()
+        # The nodes of the unfinished tile of level 0 so far.
+        self._nodes = b""
         # The bytes of the unfinished tile of each level, by level; a level that ends on a full tile is absent.
         self._open: dict[int, bytes] = {}
 
@@ -39,10 +52,12 @@ class Frontier:
         grown._edge = self._edge.copy()
         grown._open = self._open.copy()
         # As `leaf_hash` and `frame_entries` do.
-        levels = grown._edge.extend([sha256(b"\0" + entry).digest() for entry in entries])
+        completed = grown._edge.extend([sha256(b"\0" + entry).digest() for entry in entries])
+        # Too few entries complete none.
+        grown._nodes = self._nodes + b"".join(completed[NODE_HEIGHT] if len(completed) > NODE_HEIGHT else ())
         lengths = {length: length.to_bytes(2, "big") for length in set(map(len, entries))}
         rows = grown._fill(ENTRIES, start, [lengths[len(entry)] + entry for entry in entries])
-        for level, hashes in enumerate(levels):
+        for level, hashes in enumerate(completed[::TILE_HEIGHT]):
             rows += grown._fill(level, hashes_at(level, start), hashes)
         return grown, rows
 
@@ -56,9 +71,12 @@ class Frontier:
             taken += len(chunk)
             count += len(chunk)
             width += len(chunk)
+            nodes = b""
             if width < TILE_WIDTH:
                 self._open[level] = data
-            rows.append(TileRow(level, index, width, data))
+            elif level == 0:
+                nodes, self._nodes = self._nodes[:NODES_SIZE], self._nodes[NODES_SIZE:]
+            rows.append(TileRow(level, index, width, data, nodes))
         return rows
 
     @classmethod
@@ -83,4 +101,5 @@ class Frontier:
             entries = split_bundle(frontier._open[ENTRIES], size % TILE_WIDTH)
             if b"".join(map(leaf_hash, entries)) != frontier._open[0]:
                 raise Tampered("ledger-right-edge", "the last entry bundle and the last tile of level 0 differ")
+            frontier._nodes = nodes_of(frontier._open[0])
         return frontier

@@ -26,7 +26,7 @@ from integrator_audit.rowcheck import Named, RowCheck
 from integrator_audit.stores import open_rows
 from integrator_audit.tablecheck import TableCheck
 from integrator_audit.tilecheck import TileCheck, entry_hashes
-from integrator_audit.tiles import ENTRIES, MAX_LEVEL, TILE_WIDTH, TileName, hashes_at
+from integrator_audit.tiles import ENTRIES, MAX_LEVEL, TILE_WIDTH, TileName, hashes_at, nodes_of
 from integrator_audit.uniqueness import Repeated
 
 
@@ -170,7 +170,14 @@ class _Check:
             given["row"] = entry_hashes(rows.leaves(start, width))
         trusted = check.judge(tile, given, root)
         self._blame(given, trusted, start=start)
+        if len(trusted) == TILE_WIDTH:
+            self._check_nodes(tile, b"".join(trusted))
         return trusted
+
+    def _check_nodes(self, name: TileName, hashes: bytes) -> None:
+        row = self._rows.first("SELECT nodes FROM tile WHERE level = 0 AND n = ?", (name.index,))
+        if row is not None and row[0] != nodes_of(hashes):
+            self._findings.add("tile-wrong", name.path, "the nodes beside it are not those of its hashes")
 
     def _blame(self, given: dict[str, list[bytes] | None], trusted: list[bytes], *, start: int) -> None:
         for who, hashes in given.items():
@@ -197,11 +204,15 @@ class _Check:
         return row[0] if isinstance(row[0], bytes) else b""
 
     def _check_tile_rows(self, size: int) -> None:
-        for level, number, width in self._rows.query("SELECT level, n, width FROM tile"):
+        for level, number, width, nodes in self._rows.query("SELECT level, n, width, nodes FROM tile"):
             named = type(level) is int and ENTRIES <= level <= MAX_LEVEL and type(number) is int and number >= 0
             count = hashes_at(level, size) - number * TILE_WIDTH if named else 0
             if count <= 0:
                 self._findings.add("tile-surplus", f"row of tile level {level} n {number}", "the log has no such tile")
-            elif width != min(count, TILE_WIDTH):
-                path = TileName(level, number, min(count, TILE_WIDTH)).path
-                self._findings.add("tile-wrong", path, f"its row says that it is {width} wide")
+                continue
+            name = TileName(level, number, min(count, TILE_WIDTH))
+            if width != name.width:
+                self._findings.add("tile-wrong", name.path, f"its row says that it is {width} wide")
+            # Those of full tiles of level 0 were compared with the hashes.
+            if nodes != b"" and (level, name.width) != (0, TILE_WIDTH):
+                self._findings.add("tile-wrong", name.path, "there are nodes beside it, which only full tiles have")

@@ -89,20 +89,18 @@ class RightEdge:
         return edge
 
     def extend(self, leaf_hashes: Iterable[bytes]) -> list[list[bytes]]:
-        """Append leaf hashes; return, per tile level, the hashes that this completed.
+        """Append leaf hashes; return, by height, the subtrees that this completed, in order.
 
-        Element l holds the new hashes of tile level l (subtrees of height 8·l), in order; one pass and, over the life
-        of a tree, one node hash for each leaf.
+        Every `TILE_HEIGHT`th is a level of tiles. One pass and, over the life of a tree, one node hash for each leaf.
         """
         nodes = list(leaf_hashes)
         self.size += len(nodes)
-        levels: list[list[bytes]] = []
+        completed: list[list[bytes]] = []
         height = 0
         # SPEC tlog-tiles: "A partial tile contains between 1 and 255 hashes, and MUST NOT be hashed into a tile at the
         # level above." Only pairs go up, so a level gets a hash for 256 below it.
         while nodes:
-            if height % TILE_HEIGHT == 0:
-                levels.append(nodes)
+            completed.append(nodes)
             if height == len(self._waiting):
                 self._waiting.append(None)
             waiting = self._waiting[height]
@@ -112,7 +110,7 @@ class RightEdge:
             pairs = iter(nodes)
             nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
             height += 1
-        return levels
+        return completed
 
     def root(self) -> bytes:
         """Return MTH of the whole tree."""

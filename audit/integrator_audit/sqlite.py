@@ -103,7 +103,7 @@ class SqliteStore(SqliteReading):
                 self._write_entries(batch.entries, statements, recipients)
                 self._write_indexes(batch.entries, recipients)
                 self._write_draw(batch.entries)
-            self.connection.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?, ?)", batch.tiles)
+            self.connection.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?, ?, ?)", batch.tiles)
             self._write_positions(batch.positions)
             self.connection.executemany(
                 "INSERT OR IGNORE INTO set_aside VALUES (?, ?, ?, ?, ?)",

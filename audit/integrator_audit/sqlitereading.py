@@ -26,7 +26,7 @@ from integrator_audit.errors import Refused
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
 from integrator_audit.tiles import TileRow
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 APPLICATION_ID: Final = 0x64696C31  # "dil1"
 
 SCHEMA: Final = """
@@ -45,7 +45,7 @@ CREATE TABLE unlisted (idx INTEGER PRIMARY KEY);
 CREATE TABLE draw (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, salt BLOB NOT NULL UNIQUE);
 CREATE TABLE erased (idx INTEGER PRIMARY KEY, ground TEXT NOT NULL);
 CREATE TABLE tile (level INTEGER NOT NULL, n INTEGER NOT NULL, width INTEGER NOT NULL, data BLOB NOT NULL,
-  PRIMARY KEY (level, n));
+  nodes BLOB NOT NULL, PRIMARY KEY (level, n));
 CREATE TABLE checkpoint (size INTEGER NOT NULL, at INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL,
   consumed BLOB NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (size, at));
 CREATE TABLE published (size INTEGER PRIMARY KEY, note BLOB NOT NULL, seal INTEGER NOT NULL);
@@ -126,7 +126,7 @@ class SqliteReading:
 
     def tile(self, level: int, index: int) -> TileRow | None:
         """Return a tile as wide as it is now."""
-        row = self._row("ib", "SELECT width, data FROM tile WHERE level = ? AND n = ?", level, index)
+        row = self._row("ibb", "SELECT width, data, nodes FROM tile WHERE level = ? AND n = ?", level, index)
         return None if row is None else TileRow(level, index, *row)
 
     def entry(self, index: int) -> EntryRow | None:
@@ -312,7 +312,7 @@ def check_format(connection: sqlite3.Connection) -> None:
         raise Refused("ledger-format", "the file is not a ledger")
     if version != FORMAT:
         message = (
-            f"the file is a ledger of format {version}, and this version reads format {FORMAT} only. Formats before 2 "
+            f"the file is a ledger of format {version}, and this version reads format {FORMAT} only. Formats before 3 "
             "were never released: record the log anew from its sources"
         )
         raise Refused("ledger-format", message)

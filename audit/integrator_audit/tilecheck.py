@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from integrator_audit.errors import Tampered
 from integrator_audit.findings import Findings
-from integrator_audit.merkle import RightEdge, fold, leaf_hash
+from integrator_audit.merkle import TILE_HEIGHT, RightEdge, fold, leaf_hash
 from integrator_audit.tiles import ENTRIES, TILE_WIDTH, TileName, hashes_at, split_bundle, split_hashes
 
 Fetch = Callable[[TileName], bytes | None]
@@ -91,7 +91,7 @@ class TileCheck:
 
     def feed(self, hashes: Sequence[bytes]) -> None:
         """Append leaf hashes, and compare the tiles of the levels above that they complete."""
-        for level, new in enumerate(self._edge.extend(hashes)):
+        for level, new in enumerate(self._edge.extend(hashes)[::TILE_HEIGHT]):
             if level == 0:
                 continue
             waiting = self._open.setdefault(level, [])

@@ -2,6 +2,8 @@
 
 - Source: https://c2sp.org/tlog-tiles. Where it leaves room, the strictest reading is taken.
 - A tile is addressed by (level, index); level -1 (`ENTRIES`) means the entry bundles.
+- Beside each full tile of level 0 a store keeps the nodes half way up in it, for proofs. They are no part of the tile,
+  and nobody else sees them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, Subtree, fold, layer
 TILE_WIDTH = 1 << TILE_HEIGHT
 ENTRIES = -1
 MAX_LEVEL = 63
+NODE_HEIGHT = 4
+NODES_SIZE = (TILE_WIDTH >> NODE_HEIGHT) * HASH_SIZE
+"""Bytes of the nodes that a store keeps beside a full tile of level 0."""
 MAX_ENTRY = 0xFFFF
 MAX_INDEX = (1 << 63) - 1
 MAX_KEPT = 1 << 9
@@ -75,12 +80,17 @@ class TileName:
 
 
 class TileRow(NamedTuple):
-    """One tile or bundle (`level` -1) as stored: as wide as it is now. A tuple, because stores take it as it is."""
+    """One tile or bundle (`level` -1) as stored: as wide as it is now. A tuple, because stores take it as it is.
+
+    `nodes` are the 16 nodes of height 4 over the hashes of a full tile of level 0, joined: with them a proof hashes 22
+    pairs and not 247. They are the store's own and no part of what is published; all other tiles have none.
+    """
 
     level: int
     number: int
     width: int
     data: bytes
+    nodes: bytes = b""
 
     def cut(self, width: int) -> TileRow:
         """Return the tile as it was when it had this width, which is at most its own."""
@@ -167,6 +177,11 @@ def prefix(name: TileName, data: bytes) -> bytes:
     return frame_entries(entries)
 
 
+def nodes_of(hashes: bytes) -> bytes:
+    """Return the complete nodes of height 4 over the hashes of a tile, joined (see `TileRow`)."""
+    return b"".join(layers(hashes)[NODE_HEIGHT : NODE_HEIGHT + 1])
+
+
 def subtree_reader(tile: Tiles) -> Subtree:
     """Return the `Subtree` of `merkle` over stored tiles; it may be used for as long as the log is read.
 
@@ -196,8 +211,7 @@ def subtree_reader(tile: Tiles) -> Subtree:
                 path = TileName(level, number).path
                 raise Tampered("tile-length", f"tile {path} is narrower than the log's size says")
             full = row
-        span = HASH_SIZE << inside
-        return fold(full.data[at * span : (at + 1) * span])
+        return _within(full, inside, at)
 
     return subtree
 
@@ -206,3 +220,15 @@ def _complete(by_height: Sequence[bytes], height: int, index: int) -> bytes:
     """Return a subtree out of `merkle.layers`, nothing when it is not complete there."""
     found = by_height[height][index * HASH_SIZE : (index + 1) * HASH_SIZE] if height < len(by_height) else b""
     return found if len(found) == HASH_SIZE else b""
+
+
+def _within(full: TileRow, height: int, index: int) -> bytes:
+    """Return a subtree of a full tile of level 0: over its nodes if it is as high and the store has them."""
+    if len(full.nodes) not in (0, NODES_SIZE):
+        message = f"the nodes beside tile {TileName(0, full.number).path} have {len(full.nodes)} bytes; run fsck"
+        raise Tampered("tile-length", message)
+    hashes = full.data
+    if full.nodes and height >= NODE_HEIGHT:
+        hashes, height = full.nodes, height - NODE_HEIGHT
+    span = HASH_SIZE << height
+    return fold(hashes[index * span : (index + 1) * span])

@@ -164,6 +164,13 @@ class TestPostgresLedger(LedgerContract):
         assert len(list(rows.query(SHAPE))) > 80
         rows.close()
 
+    def test_the_second_migration_puts_the_nodes_beside_the_tiles_that_are_there(
+        self, place: DatabasePlace, full: KeyStore
+    ) -> None:
+        place.change("ALTER TABLE tile DROP COLUMN nodes", "DELETE FROM migration WHERE number = 2")
+        open_ledger(place, vault=full).close()
+        assert check(place, full).findings == ()
+
 
 def test_a_database_keeps_many_logs_and_a_url_says_which(database: str, tmp_path: Path) -> None:
     place = DatabasePlace(database, tmp_path)

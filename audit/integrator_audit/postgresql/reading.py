@@ -84,7 +84,8 @@ class PostgresReading:
 
     def tile(self, level: int, index: int) -> TileRow | None:
         """Return a tile as wide as it is now."""
-        row = self.session.row("SELECT level, n, width, data FROM tile WHERE level = %s AND n = %s", (level, index))
+        query = "SELECT level, n, width, data, nodes FROM tile WHERE level = %s AND n = %s"
+        row = self.session.row(query, (level, index))
         return None if row is None else TileRow._make(row)
 
     def entry(self, index: int) -> EntryRow | None:

@@ -197,8 +197,9 @@ class PostgresStore(PostgresReading):
             draw = (first.number, len(batch.entries), first.salt_a[:DRAWN])
             many("INSERT INTO draw (first, count, salt) VALUES (%s, %s, %s)", [draw])
         many(
-            "INSERT INTO tile (level, n, width, data) VALUES (%s, %s, %s, %s)"
-            " ON CONFLICT (level, n) DO UPDATE SET width = excluded.width, data = excluded.data",
+            "INSERT INTO tile (level, n, width, data, nodes) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT (level, n)"
+            " DO UPDATE SET width = excluded.width, data = excluded.data, nodes = excluded.nodes",
             batch.tiles,
         )
         self._write_positions(batch.positions)

@@ -37,6 +37,8 @@ OTHER_ORIGIN = "demo.integrator.example/ledger/demo/epochs"
 SIZE = 785
 """Of the filled log: 3 full tiles and a partial one, in 5 commits."""
 
+_NODES_OF_ANOTHER = "UPDATE tile SET nodes = (SELECT nodes FROM tile WHERE level = 0 AND n = 1)"
+
 # What is damaged, and the one finding that it makes: its code, and where (`*` stands for anything).
 DAMAGES: dict[str, tuple[str, str, str]] = {
     "statement": (
@@ -81,10 +83,37 @@ DAMAGES: dict[str, tuple[str, str, str]] = {
     "missing tile": ("DELETE FROM tile WHERE level = 0 AND n = 2", "tile-missing", "tile/0/002"),
     "width of a tile": ("UPDATE tile SET width = 255 WHERE level = 0 AND n = 2", "tile-wrong", "tile/0/002"),
     "surplus tile": (
-        "INSERT INTO tile SELECT 2, 0, 1, data FROM tile WHERE level = 1",
+        "INSERT INTO tile SELECT 2, 0, 1, data, nodes FROM tile WHERE level = 1",
         "tile-surplus",
         "row of tile level 2 n 0",
     ),
+    "nodes of a tile": (
+        "UPDATE tile SET nodes = flip(nodes, 500) WHERE level = 0 AND n = 2",
+        "tile-wrong",
+        "tile/0/002",
+    ),
+    "nodes that are another tile's": (
+        "UPDATE tile SET nodes = (SELECT nodes FROM tile WHERE level = 0 AND n = 1) WHERE level = 0 AND n = 2",
+        "tile-wrong",
+        "tile/0/002",
+    ),
+    "short nodes": (
+        "UPDATE tile SET nodes = substr(nodes, 1, 480) WHERE level = 0 AND n = 0",
+        "tile-wrong",
+        "tile/0/000",
+    ),
+    "missing nodes": (
+        "UPDATE tile SET nodes = substr(nodes, 1, 0) WHERE level = 0 AND n = 0",
+        "tile-wrong",
+        "tile/0/000",
+    ),
+    "nodes of a partial tile": (
+        f"{_NODES_OF_ANOTHER} WHERE level = 0 AND n = 3",
+        "tile-wrong",
+        "tile/0/003.p/17",
+    ),
+    "nodes of an upper tile": (f"{_NODES_OF_ANOTHER} WHERE level = 1", "tile-wrong", "tile/1/000.p/3"),
+    "nodes of a bundle": (f"{_NODES_OF_ANOTHER} WHERE level = -1 AND n = 1", "tile-wrong", "tile/entries/001"),
     "bundle": (
         "UPDATE tile SET data = flip(data, 37) WHERE level = -1 AND n = 1",
         "bundle-wrong",
@@ -319,6 +348,22 @@ class LedgerContract:
         assert finding.code == code
         assert fnmatchcase(finding.where, where)
         assert not check(place).holds
+
+    def test_nodes_that_are_wrong_prove_nothing_and_those_that_are_missing_are_hashed_anew(
+        self, place: LedgerPlace, full: KeyStore
+    ) -> None:
+        place.damage("UPDATE tile SET nodes = flip(nodes, 500) WHERE level = 0 AND n = 0")
+        place.damage("UPDATE tile SET nodes = substr(nodes, 1, 480) WHERE level = 0 AND n = 1")
+        place.damage("UPDATE tile SET nodes = substr(nodes, 1, 0) WHERE level = 0 AND n = 2")
+        reader = LedgerReader.open(place.location, vault=full, origin=ORIGIN)
+        verifier = Verifier.from_text(reader.vkey)
+        with pytest.raises(Tampered) as caught:
+            verify_opening(reader.opening(3, ""), verifier)
+        assert caught.value.code == "opening-commitment"
+        with pytest.raises(Tampered, match="the nodes beside tile tile/0/001 have 480 bytes; run fsck") as caught:
+            reader.opening(300, "")
+        assert caught.value.code == "tile-length"
+        assert verify_opening(reader.opening(600, ""), verifier).index == 600
 
     @pytest.mark.parametrize("level", [-1, 0, 1])
     def test_a_changed_tile_at_the_right_edge_stops_the_start(

@@ -29,6 +29,7 @@ from integrator_audit.store import (
     consumed_digest,
     entry_seal,
 )
+from integrator_audit.tiles import TileRow
 
 SOURCE = ("integrator.disclosures", 0)
 IDENTITY = Identity("store.example/ledger/s0-2026h2", "the text of a key")
@@ -54,6 +55,7 @@ class Growing:
     frontier: Frontier = field(default_factory=Frontier)
     positions: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     rows: list[EntryRow] = field(default_factory=list[EntryRow])
+    tiles: dict[tuple[int, int], TileRow] = field(default_factory=dict[tuple[int, int], TileRow])
     at: int = DAY
 
     def row(self, number: int, **change: object) -> EntryRow:
@@ -102,6 +104,7 @@ class Growing:
         self.frontier = frontier
         self.positions |= made.positions
         self.rows += rows
+        self.tiles |= {(tile.level, tile.number): tile for tile in made.tiles}
         return rows
 
 
@@ -149,6 +152,10 @@ class StoreContract:
             assert head is not None
             assert (head.size, head.root) == (303, log.frontier.root())
             assert reading.positions() == {SOURCE: 6}
+            for place, tile in log.tiles.items():
+                assert reading.tile(*place) == tile
+            full = reading.tile(0, 0)
+            assert (full and full.width, full and len(full.nodes)) == (256, 512)
             # The unfinished tiles were replaced as they grew.
             last, bundle, upper = reading.tile(0, 1), reading.tile(-1, 1), reading.tile(1, 0)
             assert (last and last.width, bundle and bundle.width, upper and upper.width) == (47, 47, 1)

@@ -96,7 +96,7 @@ DAMAGES: dict[str, tuple[str, set[tuple[str, str]]]] = {
     "missing tile": ("DELETE FROM tile WHERE level = 0 AND n = 2", {("tile-missing", "tile/0/002")}),
     "width of a tile": ("UPDATE tile SET width = 255 WHERE level = 0 AND n = 2", {("tile-wrong", "tile/0/002")}),
     "surplus tile": (
-        "INSERT INTO tile VALUES (2, 0, 1, zeroblob(32))",
+        "INSERT INTO tile VALUES (2, 0, 1, zeroblob(32), x'')",
         {("tile-surplus", "row of tile level 2 n 0")},
     ),
     "bundle": (
@@ -163,6 +163,8 @@ def test_one_flipped_byte_is_found_and_nothing_else_is_blamed(log: Place, damage
         ("UPDATE tile SET level = x'00' WHERE level = 1", "tile-surplus"),
         ("UPDATE tile SET n = 'text' WHERE level = 1", "tile-surplus"),
         ("UPDATE tile SET n = x'' WHERE level = 1", "tile-surplus"),
+        ("UPDATE tile SET nodes = '' WHERE level = 1", "tile-wrong"),
+        ("UPDATE tile SET nodes = 512 WHERE level = 0 AND n = 0", "tile-wrong"),
         ("UPDATE entry SET marks = 1 << 62 WHERE idx = 300", "entry-wrong"),
         ("UPDATE entry SET marks = 1e300 WHERE idx = 300", "entry-wrong"),
         ("UPDATE entry SET own = x'01' WHERE idx = 300", "entry-wrong"),
@@ -179,7 +181,7 @@ def test_a_column_of_another_type_or_of_an_absurd_size_is_a_finding_and_no_failu
 
 
 def test_a_size_and_a_tile_that_were_put_in_from_nowhere_have_an_end(log: Place) -> None:
-    log.damage("INSERT INTO tile VALUES (0, 1 << 54, 256, zeroblob(8192))")
+    log.damage("INSERT INTO tile VALUES (0, 1 << 54, 256, zeroblob(8192), x'')")
     log.damage("UPDATE checkpoint SET size = 1 << 62 WHERE size = 785")
     assert not check(log).holds
 

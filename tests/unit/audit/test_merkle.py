@@ -97,12 +97,12 @@ def test_the_edge_gives_the_naive_root_at_every_size() -> None:
 @pytest.mark.parametrize("step", [2, 3, 7, 64, 255, 256, 257])
 def test_the_edge_does_not_depend_on_how_leaves_are_batched(step: int) -> None:
     edge = RightEdge()
-    levels: dict[int, list[bytes]] = {}
+    heights: dict[int, list[bytes]] = {}
     for start in range(0, MAX, step):
-        for level, hashes in enumerate(edge.extend(LEAVES[start : start + step])):
-            levels.setdefault(level, []).extend(hashes)
+        for height, hashes in enumerate(edge.extend(LEAVES[start : start + step])):
+            heights.setdefault(height, []).extend(hashes)
     assert edge.root() == NAIVE.root(0, MAX)
-    assert levels == {0: LEAVES, 1: [NAIVE.root(at * 256, at * 256 + 256) for at in range(MAX // 256)]}
+    assert heights == {height: [NAIVE.subtree(height, at) for at in range(MAX >> height)] for height in range(11)}
 
 
 def test_an_edge_loaded_from_subtrees_goes_on_as_the_grown_one() -> None:
@@ -131,9 +131,10 @@ def test_from_and_to_every_size_to_1100_consistency_proofs_verify() -> None:
         check_consistency(size, numbers(size + 1))
 
 
-def test_at_every_size_to_1100_proofs_through_tiles_are_the_naive_ones() -> None:
+def test_at_every_size_to_1100_proofs_through_tiles_with_their_nodes_are_the_naive_ones() -> None:
     _, rows = Frontier().extend(ENTRIES)
     tiles = {(row.level, row.number): row for row in rows}
+    assert len([row for row in rows if row.nodes]) == 4
     size = 0
 
     def tile(level: int, index: int) -> TileRow:

@@ -54,12 +54,13 @@ class TestSqliteStore(StoreContract):
         log.store.erase([Erasure(0, "order")])
         assert rows[0].body not in _bytes(stored.path.parent)  # type: ignore[attr-defined]
 
-    def test_a_file_of_the_first_format_is_refused_with_a_sentence(self, stored: FileStored) -> None:
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_a_file_of_an_earlier_format_is_refused_with_a_sentence(self, stored: FileStored, version: int) -> None:
         stored.store().close()
         with closing(sqlite3.connect(stored.path)) as connection:
-            connection.execute("PRAGMA user_version=1")
+            connection.execute(f"PRAGMA user_version={version}")
         for way in (stored.store, stored.reading):
-            with pytest.raises(Refused, match="format 1, and this version reads format 2 only") as caught:
+            with pytest.raises(Refused, match=f"format {version}, and this version reads format 3 only") as caught:
                 way()
             assert caught.value.code == "ledger-format"
 

@@ -7,7 +7,7 @@ import pytest
 from integrator_audit import Invalid, Tampered
 from integrator_audit import tiles as tiles_module
 from integrator_audit.frontier import Frontier
-from integrator_audit.merkle import inclusion_proof, leaf_hash, node_hash, verify_inclusion
+from integrator_audit.merkle import HASH_SIZE, fold, inclusion_proof, leaf_hash, node_hash, verify_inclusion
 from integrator_audit.tiles import (
     ENTRIES,
     TILE_WIDTH,
@@ -117,6 +117,23 @@ def test_growing_in_steps_gives_the_same_tiles_as_at_once() -> None:
     assert stepwise == {(row.level, row.number): row for row in at_once}
 
 
+def test_a_full_tile_of_level_0_has_its_nodes_beside_it_however_the_log_grew() -> None:
+    entries = [b"entry %d" % number for number in range(1_200)]
+    tiles: dict[tuple[int, int], TileRow] = {}
+    frontier, step = Frontier(), 1
+    while frontier.size < len(entries):
+        # A frontier that is loaded goes on as the one that grew.
+        frontier = Frontier.load(frontier.size, lambda level, number: tiles.get((level, number)))
+        frontier, rows = frontier.extend(entries[frontier.size : frontier.size + step])
+        tiles.update({(row.level, row.number): row for row in rows})
+        step = step % 71 + 1
+    for row in tiles.values():
+        spans = range(0, TILE_WIDTH * HASH_SIZE, 16 * HASH_SIZE) if (row.level, row.width) == (0, TILE_WIDTH) else ()
+        assert row.nodes == b"".join(fold(row.data[at : at + 16 * HASH_SIZE]) for at in spans)
+    assert len([row for row in tiles.values() if row.nodes]) == 4
+    assert tiles[0, 1].cut(255).nodes == b"", "what it was before it was full"
+
+
 def test_a_bundle_is_cut_where_its_lengths_say() -> None:
     entries = [b"a", b"bc" * 300, b"d" * 65_535]
     data = frame_entries(entries)
@@ -199,10 +216,31 @@ def test_of_no_more_than_so_many_tiles_the_subtrees_are_remembered(monkeypatch: 
     assert asked == [0, 1, 2, 3, 0], "the fourth took the place of all others"
 
 
-@pytest.mark.parametrize("row", [None, TileRow(0, 0, 256, bytes(8191)), TileRow(0, 0, 255, bytes(8160))])
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        TileRow(0, 0, 256, bytes(8191)),
+        TileRow(0, 0, 255, bytes(8160)),
+        TileRow(0, 0, 256, bytes(8192), bytes(511)),
+        TileRow(0, 0, 256, bytes(8192), bytes(480)),
+        TileRow(0, 0, 256, bytes(8192), bytes(544)),
+    ],
+)
 @pytest.mark.parametrize("height", [0, 3, 4, 7])
-def test_a_narrower_tile_gives_no_subtree(row: TileRow | None, height: int) -> None:
+def test_a_tile_or_its_nodes_of_another_length_are_no_subtree(row: TileRow | None, height: int) -> None:
     subtree = subtree_reader(lambda _level, _index: row)
     with pytest.raises(Tampered) as caught:
         subtree(height, (TILE_WIDTH >> height) - 1)
     assert caught.value.code == "tile-length"
+
+
+def test_a_proof_within_a_full_tile_reads_its_nodes_and_not_all_its_hashes() -> None:
+    leaves = [b"%d" % number for number in range(300)]
+    frontier, rows = Frontier().extend(leaves)
+    tiles = {(row.level, row.number): row for row in rows}
+    other = bytearray(tiles[0, 0].data)
+    other[:HASH_SIZE] = bytes(HASH_SIZE)
+    tiles[0, 0] = tiles[0, 0]._replace(data=bytes(other))
+    proof = inclusion_proof(200, 300, subtree_reader(lambda level, index: tiles[level, index]))
+    verify_inclusion(leaf_hash(leaves[200]), 200, 300, proof=proof, root=frontier.root())
