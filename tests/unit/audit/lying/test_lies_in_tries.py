@@ -274,6 +274,17 @@ def test_a_day_that_a_half_year_gives_to_a_phantom_is_found_by_who_compares_it_w
     assert len(daily.entries) == len(closed.entries) + 2
 
 
+def test_a_half_years_answer_over_days_that_were_answered_already_is_found_by_the_person() -> None:
+    operator = half_year()
+    daily, closed = operator.history(ANN), operator.history(ANN, closed=(0,))
+    # What was listed on those days would be shown, and counted, twice.
+    twice = closed | {"days": [daily["days"][0], *closed["days"]]}
+    assert by_person(operator, document=twice) == "day-twice"
+    # As the first answer it may begin before what is asked.
+    late = operator.history(ANN, first=100, closed=(0,))
+    assert history_of(operator, late, ANN, first=100).days[0].first == 0
+
+
 def test_a_half_year_that_is_closed_with_nobody_in_it_is_found_by_anyone() -> None:
     operator = half_year()
     with_period(operator, None)
