@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pytest
 
+from integrator_audit.checkpoint import read_unverified
 from integrator_audit.completeness.history import read_history
 from integrator_audit.completeness.labels import DAY, signed_input
 from integrator_audit.completeness.trie import prove
 from integrator_audit.encoding import to_base64
 from integrator_audit.halfyear import number_of
+from integrator_audit.receipt import Receipt
 from tests.unit.audit.label_samples import certificate, label_signer, two_faced_key
 from tests.unit.audit.lying.catching import ANN, BOB, CARL, by_cosigner, by_person, caught, ordinary
 from tests.unit.audit.lying.operator import Document, Kept, Operator
@@ -241,6 +244,27 @@ def test_a_document_about_another_log_or_of_no_form_is_refused_by_the_person(hon
     for end in ({}, {"empty": False}, {"empty": True, "other": {}}, {"erased": {"hL": "AAAA", "ground": "age"}}):
         lie = hide(honest, document, 1, end=end)
         assert by_person(honest, document=lie) == "document-malformed"
+
+
+def test_an_entry_that_is_proven_with_another_checkpoint_than_its_days_end_is_found_without_the_shards_key(
+    honest: Operator,
+) -> None:
+    document = honest.history(ANN)
+    first, *others = document["entries"]
+    receipt = Receipt.parse(base64.b64decode(first["proof"]))
+    end = read_unverified(receipt.checkpoint)
+    other = next(honest.origin(shard) for shard in honest.shards if honest.origin(shard) != first["origin"])
+    for said in (
+        replace(end, size=end.size + 1),
+        replace(end, root=bytes(32)),
+        replace(end, origin=other),
+    ):
+        proof = replace(receipt, checkpoint=said.sign(honest.signer(said.origin))).text
+        lie = document | {"entries": [first | {"proof": to_base64(proof)}, *others]}
+        assert by_person(honest, document=lie) == "opening-checkpoint"
+    torn = replace(receipt, checkpoint=receipt.checkpoint[:-1]).text
+    lie = document | {"entries": [first | {"proof": to_base64(torn)}, *others]}
+    assert by_person(honest, document=lie) == "opening-checkpoint"
 
 
 def test_a_checkpoint_of_a_shard_that_its_key_did_not_sign_is_found_by_who_has_the_key(honest: Operator) -> None:
