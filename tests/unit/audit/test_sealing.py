@@ -258,6 +258,24 @@ def test_an_entry_on_no_list_is_found_before_anything_is_signed(place: Installat
     assert len(place.leaves()) == FIRST
 
 
+def test_an_entry_under_two_recipients_is_found_before_anything_is_signed(place: Installation) -> None:
+    sealer = place.begun()
+    place.deliver(1)
+    place.deliver(2, recipient="groeifonds")
+    connection = sqlite3.connect(place.file("s0", place.period))
+    (one, _), (other, listed) = connection.execute("SELECT rid, list FROM by_recipient ORDER BY first")
+    # The second one's entry, as the last of a list of the first one too.
+    connection.execute("INSERT INTO by_recipient VALUES (0, ?, 1, ?)", (one, listed))
+    connection.commit()
+    connection.close()
+    assert one != other
+    place.at(1)
+    with pytest.raises(Tampered) as caught:
+        sealer.seal_due()
+    assert caught.value.code == "epoch-recounted"
+    assert len(place.leaves()) == FIRST
+
+
 def test_a_half_year_that_lists_fewer_entries_than_its_days_is_not_closed(place: Installation) -> None:
     sealer = place.begun()
     place.deliver(1, 2, 3)
