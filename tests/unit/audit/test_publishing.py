@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from integrator_audit import Invalid, LedgerReader, LedgerWriter, Tampered, Unavailable
+from integrator_audit import Invalid, LedgerReader, LedgerWriter, Signer, Tampered, Unavailable
 from integrator_audit.checkpoint import open_checkpoint
 from integrator_audit.note import Note
 from integrator_audit.sources import DirectorySource
@@ -117,6 +118,18 @@ def test_a_dead_quorum_ends_after_the_timeout(log: SampleLog, exchanges: Exchang
         exchange.holding.set()
 
 
+def test_a_grace_that_is_longer_than_the_timeout_does_not_make_a_round_longer(
+    log: SampleLog, exchanges: Exchanges, asked: AskedFile
+) -> None:
+    log.grow(5)
+    exchanges["w0"].holding.clear()
+    begun = time.monotonic()
+    terms = Terms(policy(), LOG.verifier, asked, exchanges, timeout=1, grace=60, clock=lambda: NOW)
+    assert Publisher(log, terms).publish().published
+    assert time.monotonic() - begun < 5
+    exchanges["w0"].holding.set()
+
+
 def test_a_log_that_does_not_grow_is_cosigned_again_only_when_the_quorum_gets_old(
     log: SampleLog, exchanges: Exchanges, asked: AskedFile
 ) -> None:
@@ -152,7 +165,7 @@ def test_an_alarm_of_one_witness_stops_publishing_for_good(
     publishing = Publisher(backup, terms, on_alarm=alarms.append)
     with pytest.raises(Tampered) as caught:
         publishing.publish()
-    assert caught.value.code in ("witness-ahead", "witness-fork")
+    assert caught.value.code == "witness-fork"
     assert backup.published() is None
     count = len(exchanges["w0"].bodies)
     backup.grow(1)
@@ -161,6 +174,59 @@ def test_an_alarm_of_one_witness_stops_publishing_for_good(
     assert len(exchanges["w0"].bodies) == count, "nobody is asked any more"
     time.sleep(0.05)
     assert alarms == [publishing.alarm], "it is called once, however many witnesses know another history"
+
+
+def test_a_witness_that_knows_one_entry_more_than_was_recovered_is_the_alarm(
+    log: SampleLog, exchanges: Exchanges, asked: AskedFile, tmp_path: Path
+) -> None:
+    log.grow(5)
+    backup = log.fork(b"")
+    log.grow(1)
+    assert publisher(log, exchanges, asked).publish().published
+    # It would come to the very same entries: but it signs them anew, and what was entered since may be lost.
+    publishing = publisher(backup, exchanges, AskedFile(tmp_path / "lost", LOG.name))
+    backup.grow(10)
+    with pytest.raises(Tampered) as caught:
+        publishing.publish()
+    assert caught.value.code == "witness-ahead"
+
+
+def test_a_witness_that_knows_one_entry_more_than_it_was_last_asked_about_is_the_alarm(
+    log: SampleLog, exchanges: Exchanges, asked: AskedFile, tmp_path: Path
+) -> None:
+    log.grow(5)
+    publishing = publisher(log, exchanges, asked)
+    log.grow(2)
+    assert publishing.publish().published
+    elsewhere = log.fork(b"")
+    elsewhere.grow(1)
+    assert publisher(elsewhere, exchanges, AskedFile(tmp_path / "elsewhere", LOG.name)).publish().published
+    log.grow(10)
+    with pytest.raises(Tampered) as caught:
+        publishing.publish()
+    assert caught.value.code == "witness-ahead"
+
+
+def test_a_checkpoint_that_the_logs_key_did_not_sign_goes_to_nobody_and_ends_the_thread(
+    exchanges: Exchanges, asked: AskedFile
+) -> None:
+    forged = SampleLog(Signer(LOG.name, bytes(32)))
+    forged.grow(1)
+    alarms: list[Tampered] = []
+    terms = Terms(policy(), LOG.verifier, asked, exchanges, timeout=5, clock=lambda: NOW)
+    publishing = Publisher(forged, terms, on_alarm=alarms.append)
+    others = set(threading.enumerate())
+    publishing.start(0.01)
+    for _ in range(500):
+        if not set(threading.enumerate()) - others:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the thread goes on after an alarm")
+    assert [alarm.code for alarm in alarms] == ["note-signature"]
+    assert publishing.alarm is alarms[0]
+    assert asked.last is None
+    assert all(exchange.bodies == [] for exchange in exchanges.values())
 
 
 def test_an_answer_that_was_lost_is_no_alarm(log: SampleLog, exchanges: Exchanges, asked: AskedFile) -> None:
@@ -201,13 +267,23 @@ def test_a_quorum_that_cannot_be_asked_is_refused_at_the_start(
         publisher(log, exchanges, asked, policy=policy("all w0 w1 w2"))
     with pytest.raises(Invalid):
         Publisher(log, Terms(policy(), LOG.verifier, asked))
-    many = [Cosigner(f"m{number}", bytes([number + 9]) * 32) for number in range(16)]
-    lines = [f"witness m{n} {cosigner.key.vkey} https://m{n}.example" for n, cosigner in enumerate(many)]
-    all_of_them = "group all all " + " ".join(f"m{n}" for n in range(16))
-    with pytest.raises(Invalid):
-        Publisher(
-            log, Terms(Policy.parse("\n".join([*lines, all_of_them, "quorum all", ""]).encode()), LOG.verifier, asked)
-        )
+
+
+def all_of(count: int) -> Policy:
+    """Return a policy whose quorum is each of so many witnesses."""
+    many = [Cosigner(f"m{number}", bytes([number + 9]) * 32) for number in range(count)]
+    lines = [f"witness {cosigner.name} {cosigner.key.vkey} https://{cosigner.name}.example" for cosigner in many]
+    group = " ".join(["group all all", *(cosigner.name for cosigner in many)])
+    return Policy.parse("\n".join([*lines, group, "quorum all", ""]).encode())
+
+
+def test_a_quorum_has_room_for_as_many_as_a_note_has_lines_beside_the_logs_own(
+    log: SampleLog, asked: AskedFile
+) -> None:
+    Publisher(log, Terms(all_of(15), LOG.verifier, asked))
+    with pytest.raises(Invalid) as caught:
+        Publisher(log, Terms(all_of(16), LOG.verifier, asked))
+    assert caught.value.code == "publish-policy"
 
 
 def test_more_cosignatures_than_a_note_carries_keep_those_of_the_quorum(
