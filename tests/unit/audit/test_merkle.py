@@ -180,13 +180,33 @@ def test_a_changed_inclusion_proof_does_not_verify() -> None:
                     verify_inclusion(LEAVES[index], other, size, proof=proof, root=root)
 
 
-def test_a_proof_with_a_hash_of_another_length_does_not_verify() -> None:
+def test_a_proof_with_a_hash_of_another_length_does_not_verify_though_it_gives_the_root() -> None:
+    longer = LEAVES[1] + b"\0"
+    root = node_hash(LEAVES[0], longer)
     with pytest.raises(Tampered):
-        verify_inclusion(LEAVES[0], 0, 2, proof=[LEAVES[1] + b"\0"], root=NAIVE.root(0, 2))
+        verify_inclusion(LEAVES[0], 0, 2, proof=[longer], root=root)
+    with pytest.raises(Tampered):
+        verify_consistency((1, LEAVES[0]), (2, root), proof=[longer])
+
+
+def test_a_proof_for_a_tree_of_another_size_does_not_verify_though_it_gives_the_root() -> None:
+    for leaf, size, proof, root in (
+        (LEAVES[1], 1, [LEAVES[0]], NAIVE.root(0, 2)),
+        (LEAVES[0], 2, [], LEAVES[0]),
+        (LEAVES[0], 4, [LEAVES[1]], NAIVE.root(0, 2)),
+    ):
+        with pytest.raises(Tampered):
+            verify_inclusion(leaf, 0, size, proof=proof, root=root)
+    right = consistency_proof(3, 4, NAIVE.subtree)
+    longer = (node_hash(LEAVES[1], NAIVE.root(0, 3)), node_hash(LEAVES[1], NAIVE.root(0, 4)), [*right, LEAVES[1]])
+    shorter = (right[0], node_hash(right[0], right[1]), right[:2])
+    for old, new, proof in (longer, shorter, (NAIVE.root(0, 3), NAIVE.root(0, 4), [])):
+        with pytest.raises(Tampered):
+            verify_consistency((3, old), (4, new), proof=proof)
 
 
 def test_a_fork_has_no_consistency_proof() -> None:
-    for old_size, size in ((1, 2), (4, 7), (128, 300), (300, 300)):
+    for old_size, size in ((1, 2), (3, 7), (4, 7), (128, 300), (129, 300), (300, 300)):
         proof = consistency_proof(old_size, size, NAIVE.subtree)
         new = (size, NAIVE.root(0, size))
         with pytest.raises(Tampered):
