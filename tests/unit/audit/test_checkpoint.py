@@ -112,11 +112,17 @@ GOOD = Receipt(73894, HASHES, NOTE, b"salt").text
         Receipt(1, (bytes(32),) * 64, NOTE).text,
         Receipt(1, (bytes(31),), NOTE).text,
         GOOD.replace(b"\n\n", b"\n"),
+        GOOD.replace(b"c2FsdA==", b"AAAA" * 16_383),
     ],
 )
 def test_a_malformed_receipt_is_invalid(text: bytes) -> None:
     with pytest.raises(Invalid):
         Receipt.parse(text)
+
+
+def test_a_proof_of_63_hashes_is_read() -> None:
+    receipt = Receipt(1, (bytes(32),) * 63, NOTE)
+    assert Receipt.parse(receipt.text) == receipt
 
 
 def test_an_extra_line_stays_below_64_kib() -> None:

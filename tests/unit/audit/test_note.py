@@ -135,6 +135,19 @@ def test_a_key_id_is_the_start_of_the_hash_of_name_type_and_key() -> None:
     assert verifier.key_id == sha256(b"example.com/foo\n\x01" + verifier.public_key).digest()[:4]
 
 
+def test_a_name_that_would_become_text_signs_nothing() -> None:
+    with pytest.raises(Invalid):
+        Signer("example.com/foo AAAAAAA=\n\n\u2014 example.com/foo", bytes(32)).sign(b"text\n")
+
+
+def test_a_note_has_128_kib_at_most() -> None:
+    rest = NOTE.removeprefix(TEXT)
+    text = b"x" * (128 * 1024 - len(rest) - 1) + b"\n"
+    assert Note.parse(text + rest).unverified_text == text
+    with pytest.raises(Invalid):
+        Note.parse(b"x" + text + rest)
+
+
 def test_a_text_that_does_not_end_in_a_newline_is_not_signed() -> None:
     with pytest.raises(Invalid):
         Signer.generate("example.com/foo").sign(b"text")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrator_audit import Entry, Invalid, part, read_part
-from integrator_audit.parts import check_entry, commitment, leaf_entry, part_hash
+from integrator_audit.parts import check_entries, check_entry, commitment, leaf_entry, part_hash
 from tests.unit.audit.audit_samples import ORIGIN, PEOPLE, entry, institution_entry
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -49,12 +49,13 @@ def test_what_has_no_single_form_is_refused(value: object) -> None:
         part("any/v1", {"key": value})
 
 
-def test_a_part_is_not_nested_without_end() -> None:
+def test_a_part_is_nested_32_deep_at_most() -> None:
     value: object = "x"
-    for _ in range(40):
+    for _ in range(31):
         value = [value]
+    assert read_part(part("any/v1", {"key": value}))["key"] == value
     with pytest.raises(Invalid):
-        part("any/v1", {"key": value})
+        part("any/v1", {"key": [value]})
     with pytest.raises(Invalid):
         read_part(b'{"schema":"any/v1","key":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
     with pytest.raises(Invalid):
@@ -122,6 +123,7 @@ def test_entries_of_both_types_have_their_shape() -> None:
     check_entry(entry(1, actor="somebody"))
     check_entry(institution_entry(1))
     check_entry(institution_entry(1, actor="somebody"))
+    check_entry(entry(1)._replace(recipient="x" * 255, identity=bytes(1024), at=2**53 - 1))
 
 
 A = part("a/v1", {})
@@ -143,8 +145,22 @@ A = part("a/v1", {})
         Entry(0x02, b"", b"", b"", b"", None),
         Entry(0x03, A, b"", b"", b"", None),
         Entry(0x10, A, A, A, b"", PEOPLE[0]),
+        Entry(0x01, A, A, A, b"not a part", PEOPLE[0]),
+        Entry(0x01, A[:-1], A, A, b"", PEOPLE[0]),
+        Entry(0x01, A, A[:-1], A, b"", PEOPLE[0]),
+        Entry(0x01, A, b'{"other":1}', A, b"", PEOPLE[0]),
+        Entry(0x01, A, A[:-2] + b"x" * 65_536 + A[-2:], A, b"", PEOPLE[0]),
+        entry(1)._replace(retention=3),
+        entry(1)._replace(at=-1),
+        entry(1)._replace(at=2**53),
+        entry(1)._replace(recipient="x" * 256),
+        entry(1)._replace(identity=bytes(1025)),
+        institution_entry(1)._replace(identity=b"x"),
+        institution_entry(1)._replace(listed=False),
     ],
 )
-def test_an_entry_of_another_shape_is_refused(wrong: Entry) -> None:
+def test_an_entry_of_another_shape_is_refused_alone_and_among_others(wrong: Entry) -> None:
     with pytest.raises(Invalid):
         check_entry(wrong)
+    with pytest.raises(Invalid):
+        check_entries([entry(1), wrong, entry(2)])
