@@ -5,12 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from integrator_audit import (
+    Busy,
     Entry,
     Invalid,
     LedgerReader,
@@ -21,6 +23,7 @@ from integrator_audit import (
     Unavailable,
     Vault,
     Verifier,
+    ledgerwriter,
     part,
     verify_opening,
 )
@@ -29,6 +32,7 @@ from integrator_audit.keystore import associated_data, key_class
 from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.sqlitereading import SqliteReading
 from integrator_audit.sqlitevault import SqliteVaultTables
+from integrator_audit.store import KEYS_MOVED
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, PEOPLE, Place, entry, institution_entry, signer
 
 SOURCE = ("integrator.disclosures", 0)
@@ -73,6 +77,20 @@ def test_positions_never_go_back(place: Place) -> None:
     with pytest.raises(Refused, match="consumed to 7"):
         ledger.append([entry(2)], positions={SOURCE: 6})
     assert ledger.append([entry(2)], positions={SOURCE: 8}).size == 2
+
+
+@pytest.mark.parametrize(("source", "position"), [(("topic", -1), 1), (SOURCE, -1), (SOURCE, 2**63)])
+def test_a_position_that_is_none_is_refused_and_the_ledger_goes_on(
+    place: Place, source: tuple[str, int], position: int
+) -> None:
+    wrong = {source: position}
+    with pytest.raises(Invalid) as first:
+        LedgerWriter.open(place.ledger_file, origin=ORIGIN, signer=signer(), vault=place.vault(), positions=wrong)
+    ledger = place.ledger()
+    with pytest.raises(Invalid) as later:
+        ledger.append([entry(1)], positions=wrong)
+    assert first.value.code == later.value.code == "ledger-position"
+    assert ledger.append([entry(1)], positions={SOURCE: 2**63 - 1}).size == 1
 
 
 def test_a_malformed_entry_is_refused_whole_and_the_ledger_goes_on(place: Place) -> None:
@@ -231,6 +249,59 @@ def test_the_same_commitment_never_enters_twice(place: Place, monkeypatch: pytes
     ledger.close()
     monkeypatch.undo()
     assert place.ledger().size == 2
+
+
+def test_the_same_commitment_does_not_enter_twice_in_one_batch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = place.ledger()
+    monkeypatch.setattr(os, "urandom", bytes)
+    with pytest.raises(Tampered) as caught:
+        ledger.append([entry(1), entry(1)])
+    assert caught.value.code == "ledger-repeated"
+    assert ledger.size == 0
+
+
+def test_a_batch_whose_keys_are_destroyed_again_and_again_is_given_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, counted = place.vault(), count()
+    ledger = LedgerWriter.open(place.ledger_file, origin=ORIGIN, signer=signer(), vault=vault)
+    monkeypatch.setattr(vault, "destructions", lambda: next(counted))
+    with pytest.raises(Busy) as caught:
+        ledger.append([entry(1)], positions={SOURCE: 1})
+    assert caught.value.code == KEYS_MOVED
+    monkeypatch.undo()
+    assert (ledger.size, ledger.positions()) == (0, {})
+    assert ledger.append([entry(1)], positions={SOURCE: 1}).size == 1
+
+
+def test_a_batch_that_is_too_large_is_refused_and_the_ledger_goes_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgerwriter, "MAX_BATCH", 3)
+    ledger = place.ledger()
+    with pytest.raises(Invalid) as caught:
+        ledger.append([entry(1)] * 4)
+    assert caught.value.code == "ledger-batch"
+    assert ledger.append([entry(1)] * 3).size == 3
+
+
+def test_a_checkpoint_of_another_size_in_the_newest_ones_row_stops_the_start(place: Place) -> None:
+    ledger = place.ledger()
+    first = ledger.append([entry(1)]).checkpoint
+    ledger.append([entry(2)])
+    ledger.close()
+    place.damage("UPDATE checkpoint SET note = ? WHERE size = 2", first)
+    with pytest.raises(Tampered) as caught:
+        place.ledger()
+    assert caught.value.code == "ledger-checkpoint"
+
+
+def test_a_ledger_that_was_closed_takes_nothing_more(place: Place) -> None:
+    ledger = place.ledger()
+    ledger.close()
+    with pytest.raises(Unavailable) as caught:
+        ledger.append([entry(1)])
+    assert caught.value.code == "ledger-outcome-unknown"
 
 
 def test_a_subject_gets_one_key_and_one_number_over_many_batches(place: Place) -> None:

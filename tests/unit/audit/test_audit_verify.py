@@ -110,6 +110,12 @@ def test_a_missing_file_is_named(site: Path, path: str, code: str) -> None:
     assert found(verify(site)) == {(code, path)}
 
 
+def test_what_is_wrong_behind_a_missing_file_is_named_too(site: Path) -> None:
+    (site / "tile/0/001").unlink()
+    change(site / "tile/entries/002", 300)
+    assert found(verify(site)) == {("tile-missing", "tile/0/001"), ("bundle-wrong", "tile/entries/002")}
+
+
 def test_a_bundle_with_an_entry_too_many_is_named(site: Path) -> None:
     with (site / "tile/entries/001").open("ab") as file:
         file.write(b"\x00\x01a")
