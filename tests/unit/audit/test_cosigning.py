@@ -66,10 +66,14 @@ def test_a_dossier_has_to_begin_where_the_memory_ends() -> None:
     ):
         with pytest.raises(Invalid):
             cosigned(operator, memory, lines)
+    header, *rest = operator.dossier()
     cosigned(operator, memory)
-    with pytest.raises(Invalid) as caught:
-        cosigned(operator, memory, operator.dossier())
-    assert caught.value.code == "dossier-days"
+    ended = [{**header, "epochs": {"origin": EPOCHS, "first": 4, "last": 3}}]
+    ahead = [{**header, "epochs": {"origin": EPOCHS, "first": 0, "last": 4}}, *rest]
+    for remembered, lines in ((memory, operator.dossier()), (memory, ended), (Memory(EPOCHS), ahead)):
+        with pytest.raises(Invalid) as caught:
+            cosigned(operator, remembered, lines)
+        assert caught.value.code == "dossier-days"
 
 
 def test_a_long_list_goes_in_pieces() -> None:
@@ -154,6 +158,14 @@ MALFORMED: dict[str, tuple[str, Any]] = {
         "index-twice",
         lambda lines: [*lines[: first_unlisted(lines)], lines[first_unlisted(lines)], *lines[first_unlisted(lines) :]],
     ),
+    "an unlisted entry opened on the day after": (
+        "entry-not-listed",
+        lambda lines: moved(lines, first_unlisted(lines), to=lines.index({"day": 2})),
+    ),
+    "an unlisted entry opened on the day before": (
+        "entry-not-listed",
+        lambda lines: moved(lines, lines.index({"day": 2}) - 1, to=lines.index({"day": 1})),
+    ),
     "two shards of one origin": (
         "shard-twice",
         lambda lines: [
@@ -166,6 +178,11 @@ MALFORMED: dict[str, tuple[str, Any]] = {
 
 def first_unlisted(lines: list[Document]) -> int:
     return next(at for at, line in enumerate(lines) if "unlisted" in line)
+
+
+def moved(lines: list[Document], at: int, *, to: int) -> list[Document]:
+    """Return the lines with one of them once more, before another."""
+    return [*lines[:to], lines[at], *lines[to:]]
 
 
 @pytest.mark.parametrize("change", MALFORMED)
@@ -186,10 +203,11 @@ def test_a_dossier_that_was_not_followed_by_its_logs_cannot_be_checked() -> None
     assert caught.value.code == "log-missing"
 
 
-def test_a_list_that_was_erased_before_it_was_checked_is_past_checking() -> None:
+@pytest.mark.parametrize("trie", ["persons", "recipients"])
+def test_a_list_that_was_erased_before_it_was_checked_is_past_checking(trie: str) -> None:
     operator = week()
-    label = min(operator.sealed[1].persons.lists)
-    operator.sealed[1].persons.lists[label] = None
+    lists = getattr(operator.sealed[1], trie).lists
+    lists[min(lists)] = None
     lines = operator.dossier()
     with pytest.raises(Tampered) as caught:
         cosigned(operator, lines=lines)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from integrator_audit.errors import Invalid
 from integrator_audit.fsck import fsck
 from integrator_audit.halfyear import first_day, period_of
-from tests.unit.audit.judging_samples import Judges, close_with_erasures, fill, received
+from tests.unit.audit.judging_samples import Judges, Lines, close_with_erasures, fill, received
 from tests.unit.audit.sealing_samples import FIRST, Installation
 
 
@@ -37,6 +38,19 @@ def test_all_sides_accept_what_an_honest_operator_seals(place: Installation) -> 
     assert judges.findings_of("svb", received(1, 2, 3)) == {"invented"}
     files = [place.file(name, place.period) for name in ("s0", "s1", "institution")]
     assert all(fsck(file, vault=place.vault).holds for file in (*files, place.epoch_file))
+
+
+def test_without_the_public_files_of_an_institution_log_that_the_days_name_they_are_not_cosigned(
+    place: Installation,
+) -> None:
+    fill(place)
+
+    def unnamed(lines: Lines) -> Lines:
+        return [lines[0] | {"institution": []}, *lines[1:]]
+
+    with pytest.raises(Invalid) as caught:
+        Judges(place).cosign(unnamed)
+    assert caught.value.code == "log-missing"
 
 
 def test_a_day_at_whose_end_the_ledger_stood_still_is_told_and_accepted(place: Installation) -> None:

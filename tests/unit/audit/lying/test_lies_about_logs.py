@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from integrator_audit.checkpoint import read_unverified
 from integrator_audit.completeness.epochlog import Trust, read_epoch_log
+from integrator_audit.completeness.memory import Memory
 from integrator_audit.errors import Tampered
 from integrator_audit.state import State
 from integrator_audit.witnessing.policy import Policy
-from tests.unit.audit.lying.catching import ANN, by_anyone, by_person, caught, ordinary
+from tests.unit.audit.lying.catching import ANN, by_anyone, by_cosigner, by_person, caught, ordinary
 from tests.unit.audit.lying.files import MemorySource
-from tests.unit.audit.lying.operator import CHECKER, POLICY, Operator
+from tests.unit.audit.lying.operator import CHECKER, EPOCHS, POLICY, Operator
 from tests.unit.audit.lying.verifiers import epochs_of
 
 
@@ -69,6 +72,29 @@ def test_a_rollback_is_found_by_a_verifier_with_state_and_doubted_by_one_without
     trust = Trust(operator.now(), Policy.parse(POLICY), CHECKER.key)
     epochs = read_epoch_log(older, operator.epoch_signer.verifier, trust=trust)
     assert [doubt.code for doubt in epochs.doubts] == ["epochs-old"]
+
+
+def test_a_fork_and_a_rollback_are_found_by_the_cosigner_who_remembers_what_it_checked() -> None:
+    one, other = forked()
+    memory = Memory(EPOCHS)
+    assert by_cosigner(one, memory=memory) is None
+    assert by_cosigner(other, memory=memory) == "fork"
+    del one.leaves[1:]
+    assert by_cosigner(one, memory=memory) == "rollback"
+
+
+def test_a_shard_whose_public_log_says_another_root_than_it_has_is_found_by_the_cosigner() -> None:
+    operator = ordinary()
+    honest = operator.shard_source
+
+    def lying(shard: int, period: int) -> MemorySource:
+        source, origin = honest(shard, period), operator.origin(shard, period)
+        said = read_unverified(source.files["checkpoint"])
+        source.files["checkpoint"] = replace(said, root=bytes(32)).sign(operator.signer(origin))
+        return source
+
+    operator.shard_source = lying  # type: ignore[method-assign]
+    assert by_cosigner(operator) == "shard-fork"
 
 
 def test_a_log_that_stands_still_is_doubted() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+
+import pytest
 
 from integrator_audit.completeness.attribution import check_attribution, draw
 from integrator_audit.completeness.labels import DAY, PERIOD, LabelKey, label_of, label_secret, signed_input
 from integrator_audit.completeness.trie import prove
+from integrator_audit.errors import Invalid
 from integrator_audit.halfyear import last_day
 from integrator_audit.opening import verify_opening
 from integrator_audit.openingfile import opening_json, read_opening
@@ -61,6 +65,11 @@ def test_a_phantom_label_is_found_by_who_holds_the_recipients_receipt() -> None:
     receipt = verify_opening(opening, operator.signer(entry.origin).verifier)
     assert by_person(operator, receipts=[receipt]) == "receipt-not-listed"
     assert by_person(ordinary(), receipts=[receipt]) is None
+    # It may have been entered on the day after its date: only a history that has that day too can lack it.
+    for asked in ({"first": 1}, {"last": 0}):
+        with pytest.raises(Invalid) as outside:
+            by_person(operator, document=operator.history(ANN, **asked), receipts=[receipt], **asked)
+        assert outside.value.code == "receipt-outside"
 
 
 def attributed(
@@ -144,6 +153,19 @@ def test_an_index_that_is_listed_twice_is_found_by_the_cosigner_and_not_by_those
     assert by_cosigner(operator) == "index-twice"
     assert by_person(operator, "bsn:1") is None
     assert by_person(operator, BOB) == "pseudonym-other"
+
+
+def test_an_entry_that_is_listed_on_a_day_that_it_is_not_of_is_found_by_the_cosigner_and_those_listed() -> None:
+    def adding(index: int) -> Callable[[Plan], None]:
+        def lie(plan: Plan) -> None:
+            if plan.epoch == 1:
+                (shard, _), *_ = plan.persons[ANN]
+                plan.persons[ANN] = sorted([*plan.persons[ANN], (shard, index)])
+
+        return lie
+
+    again, beyond = lying(adding(0), count=2), lying(adding(10_000), count=2)
+    assert [by_cosigner(again), by_cosigner(beyond), by_person(again)] == ["list-outside"] * 3
 
 
 def test_an_entry_that_is_left_out_is_found_by_the_cosigner_and_not_by_the_victim() -> None:
@@ -283,6 +305,25 @@ def test_a_half_years_answer_over_days_that_were_answered_already_is_found_by_th
     # As the first answer it may begin before what is asked.
     late = operator.history(ANN, first=100, closed=(0,))
     assert history_of(operator, late, ANN, first=100).days[0].first == 0
+
+
+def test_a_half_year_that_lists_what_is_not_its_own_is_found_by_the_cosigner() -> None:
+    operator = half_year()
+    trie = operator.sealed[last_day(0)].period
+    assert trie is not None
+    lists = {label: list(item[1]) for label, item in trie.lists.items() if item}
+    ann = operator.label(ANN, PERIOD, 0)
+    for place in ((0, 10_000), (9, 0)):
+        with_period(operator, lists | {ann: [*lists[ann], place]})
+        assert by_cosigner(operator) == "list-outside"
+
+
+def test_a_half_years_list_that_is_said_to_be_erased_is_found_by_the_cosigner() -> None:
+    operator = half_year()
+    trie = operator.sealed[last_day(0)].period
+    assert trie is not None
+    trie.lists[operator.label(ANN, PERIOD, 0)] = None
+    assert by_cosigner(operator) == "erased-young"
 
 
 def test_a_half_year_that_is_closed_with_nobody_in_it_is_found_by_anyone() -> None:
