@@ -134,6 +134,16 @@ def test_a_log_that_keeps_every_rule_passes() -> None:
     assert check_log([]) == []
 
 
+def test_a_half_year_without_entries_closes_with_nobody_in_it_also_after_one_with_some() -> None:
+    silent = [leaf(epoch, (1, 0, 0), label_key=ROOT[4]) for epoch in range(LAST + 1, last_day(2) + 1)]
+    days = [*HISTORY[: LAST + 1], *silent]
+    assert check_log(item.encode() for item in days) == days
+    days[-1] = replace(days[-1], period_root=ROOT[3])
+    with pytest.raises(Tampered) as caught:
+        check_log(item.encode() for item in days)
+    assert caught.value.code == "epoch-period-root"
+
+
 AT = START + 10  # some day of the half-year with shards 0 and 3
 SILENT = {"label_key": EMPTY, "inst_size": 0, "inst_root": EMPTY_ROOT, "persons_root": EMPTY, "recipients_root": EMPTY}
 
@@ -163,6 +173,7 @@ RULES: dict[str, tuple[str, int, dict[str, object]]] = {
     "a shard fewer": ("epoch-shards", AT, {"shards": ranges((0, 27, 30))}),
     "shards out of order": ("epoch-shards", AT, {"shards": HISTORY[AT].shards[::-1]}),
     "a shard twice": ("epoch-shards", AT, {"shards": ranges((0, 27, 30), (0, 27, 27))}),
+    "a shard twice when a half-year opens": ("epoch-shards", LAST + 1, {"shards": ranges((1, 0, 4), (1, 0, 0))}),
     "no shards any more": ("epoch-blank", AT, {"shards": (), "listed": 0} | SILENT),
     "a count too low": ("epoch-count", AT, {"listed": 2}),
     "a count too high": ("epoch-count", AT, {"unlisted": 1}),

@@ -158,6 +158,13 @@ def test_a_bundle_of_two_holds_exactly_two_entries_and_nothing_more(data: bytes)
         split_bundle(data, 2)
 
 
+def test_more_than_a_bundle_or_tile_has_is_not_taken_out_of_it() -> None:
+    with pytest.raises(Tampered):
+        prefix(TileName(ENTRIES, 0, 3), frame_entries([b"a", b"b"]))
+    with pytest.raises(Tampered):
+        subtree_reader(lambda level, number: TileRow(level, number, 3, bytes(32 * 3)))(2, 0)
+
+
 @pytest.mark.parametrize("length", [0, 32 * 255, 32 * 256 - 1, 32 * 256 + 1, 32 * 257])
 def test_a_full_tile_is_exactly_8192_bytes(length: int) -> None:
     with pytest.raises(Tampered):

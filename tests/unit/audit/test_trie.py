@@ -15,10 +15,13 @@ from integrator_audit.completeness.trie import (
     Place,
     Summary,
     TrieProof,
+    bit,
     combine,
     descend,
     descend_leaves,
     index_hash,
+    leaf_hash,
+    node_hash,
     prove,
     root_of,
     summarise,
@@ -169,6 +172,14 @@ def test_a_subtree_that_was_not_folded_into_its_single_leaf_proves_nothing() -> 
         with pytest.raises(Tampered) as caught:
             check()
         assert caught.value.code == "trie-proof-sibling"
+
+
+def test_a_sibling_of_another_length_proves_nothing_though_it_gives_the_root() -> None:
+    leaf, longer = MANY[7], bytes(32) + b"x"
+    pair = (longer, leaf_hash(leaf)) if bit(leaf.label, 0) else (leaf_hash(leaf), longer)
+    with pytest.raises(Tampered) as caught:
+        verify_inclusion(leaf, [longer], root=node_hash(*pair))
+    assert caught.value.code == "trie-proof-sibling"
 
 
 def test_the_label_itself_is_no_proof_of_its_absence() -> None:
