@@ -8,7 +8,7 @@ from integrator_audit import Invalid, Refused, Signer, Tampered
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.note import join_note
 from integrator_audit.witnessing.cosignature import Cosigner
-from integrator_audit.witnessing.policy import MAX_AGE, Policy
+from integrator_audit.witnessing.policy import MAX_AGE, MAX_POLICY, Policy
 
 LOG = Signer("example.com/log", bytes(32))
 OTHER_LOG = Signer("example.com/other", bytes([1]) * 32)
@@ -76,6 +76,15 @@ def test_a_quorum_may_be_one_witness_or_nobody() -> None:
     assert nobody.reached([])
     assert nobody.judge(cosigned(), now=NOW).is_fresh(NOW)
     assert nobody.needed(["V"]) == []
+    # Whom a policy does not ask, it does not find old.
+    unasked = policy(*LINES, "quorum none").judge(cosigned(V=NOW - MAX_AGE - 1), now=NOW)
+    assert (unasked.as_of, unasked.is_fresh(NOW)) == (None, True)
+
+
+def test_of_several_quorums_the_one_with_the_fewest_witnesses_is_needed() -> None:
+    read = policy(*LINES, "group pair all V W", "group either any pair X", "quorum either")
+    assert read.needed(WITNESSES) == ["X"]
+    assert read.needed(["V", "W"]) == ["V", "W"]
 
 
 def test_a_checkpoint_is_open_when_a_log_of_the_policy_signed_it() -> None:
@@ -95,6 +104,7 @@ def test_a_quorum_is_as_old_as_its_oldest_needed_cosignature() -> None:
     assert read.judge(cosigned(V=NOW, W=old), now=NOW).as_of == old
     assert not read.judge(cosigned(V=NOW, W=old), now=NOW).is_fresh(NOW)
     assert read.judge(cosigned(V=NOW, W=old), now=NOW).reached
+    assert read.judge(cosigned(V=NOW, W=old + 1), now=NOW).is_fresh(NOW)
     fresh = read.judge(cosigned(V=NOW, W=old, X=NOW, Y=NOW - 9, Z=NOW), now=NOW)
     assert (fresh.as_of, fresh.is_fresh(NOW)) == (NOW - 9, True)
     none = read.judge(cosigned(V=NOW, X=NOW, Y=NOW), now=NOW)
@@ -233,4 +243,5 @@ def test_a_file_without_its_last_newline_or_a_huge_one_is_refused() -> None:
     with pytest.raises(Invalid, match="line 1 of the policy: it does not end"):
         Policy.parse(b"quorum none")
     with pytest.raises(Invalid, match="at most"):
-        Policy.parse(b"quorum none\n" + b"#\n" * 200_000)
+        Policy.parse(b"quorum none\n" + b"#" * (MAX_POLICY - 12) + b"\n")
+    assert Policy.parse(b"quorum none\n" + b"#" * (MAX_POLICY - 13) + b"\n").quorum == "none"

@@ -157,6 +157,14 @@ def test_a_checkpoint_without_a_right_signature_of_a_trusted_key_is_403(witness:
     assert witness.sizes() == {}
 
 
+def test_the_key_of_another_log_signs_for_its_own_origin_only(tmp_path: Path, log: SampleLog) -> None:
+    other = Signer("other.example/log", bytes(32))
+    witness = opened(tmp_path, LOG, other)
+    text = Note.parse(log.grow(1).note).unverified_text
+    assert witness.add_checkpoint(b"old 0\n\n" + other.sign(text)).status == 403
+    assert witness.sizes() == {}
+
+
 def test_signatures_of_unknown_keys_are_ignored(witness: Witness, log: SampleLog) -> None:
     note = Note.parse(log.grow(1).note)
     text = note.unverified_text
@@ -216,7 +224,8 @@ def test_a_malformed_request_is_400(witness: Witness, body: bytes) -> None:
 
 
 def test_a_request_that_is_larger_than_any_note_is_refused(witness: Witness) -> None:
-    assert witness.add_checkpoint(GOOD + b"x" * MAX_TAKEN).status == 413
+    assert witness.add_checkpoint(b"x" * (MAX_TAKEN + 1)).status == 413
+    assert witness.add_checkpoint(b"x" * MAX_TAKEN).status == 400
 
 
 def test_sixteen_signatures_of_post_quantum_size_are_taken(witness: Witness, log: SampleLog) -> None:
