@@ -111,11 +111,16 @@ def test_deliveries_around_the_asked_days_are_not_missed_where_their_time_is_kno
     document = days_of_two.account("svb", first=1, last=2)
     account = check(days_of_two, document, received, first=1, last=2)
     assert (account.findings, account.outside) == ((), 4)
-    late = received[0] | {"topic": "x", "sequence": 1, "at": "2000-01-03T23:58:00.000Z"}
-    account = check(days_of_two, document, [*received, late], first=1, last=2)
-    assert (account.findings, account.outside) == ((), 5)
-    soon = late | {"at": "2000-01-03T23:50:00.000Z"}
-    assert codes(check(days_of_two, document, [*received, soon], first=1, last=2)) == [("not-logged", "1")]
+    for at, missed in [
+        ("2000-01-01T23:59:59.999Z", False),
+        ("2000-01-02T00:00:00.000Z", True),
+        ("2000-01-03T23:54:59.999Z", True),
+        ("2000-01-03T23:55:00.000Z", False),
+    ]:
+        more = received[0] | {"topic": "x", "sequence": 1, "at": at}
+        account = check(days_of_two, document, [*received, more], first=1, last=2)
+        assert codes(account) == ([("not-logged", "1")] if missed else [])
+        assert account.outside == (4 if missed else 5)
 
 
 def test_an_erased_entry_can_no_longer_be_compared_and_hides_no_more_than_itself(days_of_two: Operator) -> None:
@@ -133,11 +138,49 @@ def test_an_erased_entry_can_no_longer_be_compared_and_hides_no_more_than_itself
     ] * 2
 
 
+def test_an_erased_list_hides_one_delivery_and_no_more() -> None:
+    for count, found in ((1, []), (2, ["not-logged"] * 2)):
+        operator = Operator()
+        for at in range(count):
+            operator.deliver(f"bsn:{at}", "svb")
+        operator.end_day()
+        lists = operator.sealed[0].recipients.lists
+        lists[min(lists)] = None
+        account = check(operator, operator.account("svb"), operator.received("svb"), today=9_999)
+        assert [finding.code for finding in account.findings] == found
+
+
+def test_who_asks_for_the_whole_log_misses_the_first_numbers_too_and_who_asks_for_later_days_does_not() -> None:
+    operator = Operator()
+    for _ in range(2):
+        operator.deliver("bsn:1", "svb", topic="t")
+        operator.end_day()
+    first, second = operator.received("svb")
+    assert (first["sequence"], second["sequence"]) == (1, 2)
+    later = operator.account("svb", first=1)
+    assert codes(check(operator, later, [second], first=1)) == []
+    # A log that begins with its second number has lost the first one, and so has who received it.
+    operator = Operator()
+    operator.deliver("bsn:1", "svb", topic="t")
+    operator.entries[0] = {shard: [] for shard in operator.shards}
+    operator.deliver("bsn:1", "svb", topic="t")
+    operator.end_day()
+    assert codes(check(operator, operator.account("svb"), operator.received("svb"))) == [("gap", "1")]
+
+
 @pytest.mark.parametrize(("first", "last"), [(2, 1), (9, None), (9, 9)])
 def test_no_days_are_no_days_on_which_nothing_differs(days_of_two: Operator, first: int, last: int | None) -> None:
     with pytest.raises(Invalid) as caught:
         check(days_of_two, days_of_two.account("svb"), [], first=first, last=last)
     assert caught.value.code == "no-days"
+
+
+def test_an_account_of_another_log_is_refused(days_of_two: Operator) -> None:
+    document = days_of_two.account("svb")
+    document["epochs"]["origin"] = "elsewhere.example/epochs"
+    with pytest.raises(Tampered) as caught:
+        check(days_of_two, document, [])
+    assert caught.value.code == "account-other-log"
 
 
 def test_a_list_of_others_is_not_ones_own(days_of_two: Operator) -> None:

@@ -8,6 +8,8 @@ from integrator_audit.completeness.labels import DAY
 from integrator_audit.completeness.unlisted import Order, padding, release
 from integrator_audit.halfyear import date_of
 from integrator_audit.note import Signer
+from integrator_audit.opening import verify_opening
+from integrator_audit.openingfile import opening_json, read_opening
 from integrator_audit.parts import part, read_part
 from tests.unit.audit.lying.catching import ANN, BOB, by_cosigner, by_person, by_recipient, deliver_some
 from tests.unit.audit.lying.operator import SUPERVISOR, Kept, Operator
@@ -44,6 +46,22 @@ def test_an_entry_withheld_under_an_order_is_not_seen_by_the_citizen_who_is_told
     assert (len(result.entries), result.unlisted) == (2, 4)
     # The recipient who got it sees it: withheld entries are listed under recipients.
     assert by_recipient(operator, operator.received("recherche"), "recherche") == set()
+
+
+def test_the_receipt_of_a_withheld_entry_accuses_nobody_of_having_left_it_out() -> None:
+    operator, entry = withholding(order())
+    size = operator.leaves[0].range_of(entry.place[0]).end  # type: ignore[union-attr]
+    opening = read_opening(opening_json(operator.opening(entry, "AD", size=size)))
+    receipt = verify_opening(opening, operator.signer(entry.origin).verifier)
+    assert by_person(operator, receipts=[receipt]) is None
+
+
+def test_what_was_withheld_and_released_is_one_delivery_to_its_recipient() -> None:
+    operator, entry = withholding(order())
+    received = [item | {"persons": 1} for item in operator.received("recherche")]
+    releasing(operator, entry)
+    operator.end_day()
+    assert by_recipient(operator, received, "recherche") == set()
 
 
 def test_an_entry_that_is_withheld_without_a_fitting_order_is_found_by_the_cosigner_and_not_by_the_citizen() -> None:

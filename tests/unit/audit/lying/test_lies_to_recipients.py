@@ -53,9 +53,14 @@ def test_an_unlogged_delivery_for_which_an_erased_entry_stands_is_doubted_by_the
 def test_an_invented_delivery_that_says_to_be_from_before_the_asked_days_is_found_by_the_recipient() -> None:
     operator = ordinary(count=2)
     received = operator.received("svb")
-    for minute, found in (("23:58", set[str]()), ("23:50", {"invented"})):
+    for at, found in (
+        ("2000-01-02T23:54:59.999Z", {"invented"}),
+        ("2000-01-02T23:55:00.000Z", set[str]()),
+        ("2000-01-02T23:59:59.999Z", set[str]()),
+        ("2000-01-03T00:00:00.000Z", {"invented"}),
+    ):
         forged = ordinary(count=2)
-        restated(forged.deliver(ANN, "svb", topic="invented"), at=f"2000-01-02T{minute}:00.000Z")
+        restated(forged.deliver(ANN, "svb", topic="invented"), at=at)
         forged.end_day()
         given = {"document": forged.account("svb", first=2), "first": 2}
         timed = [item | {"at": "2000-01-01T12:00:00.000Z"} for item in received]
