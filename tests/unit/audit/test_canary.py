@@ -273,6 +273,16 @@ def test_what_is_due_goes_by_retention_as_by_order_and_nobody_else_is_left_eithe
     assert found(going, house.files()) == dict.fromkeys(STAND, NOWHERE)
 
 
+def test_label_keys_stay_while_a_shard_that_has_their_persons_was_not_given(house: House) -> None:
+    house.filled()
+    house.close_half_year()
+    today = due_day(PERIOD_NUMBER, 10)
+    house.erasing(lambda eraser: eraser.by_retention(today), shards=[0])
+    assert SUBJECT in house.vault.labels([SUBJECT], PERIOD_NUMBER)
+    house.erasing(lambda eraser: eraser.by_retention(today))
+    assert house.vault.labels([SUBJECT], PERIOD_NUMBER) == {}
+
+
 def test_what_a_sealing_puts_aside_cannot_be_read_by_anybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     written: list[IO[bytes]] = []
     real = tempfile.TemporaryFile

@@ -22,6 +22,7 @@ from integrator_audit import (
     Tampered,
     Vault,
     Verifier,
+    part,
     verify_opening,
 )
 from integrator_audit.completeness.epoch import ShardRange, blank_leaf
@@ -30,6 +31,7 @@ from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.labels import DAY, SIGNATURE_SIZE, label_of, label_secret
 from integrator_audit.completeness.listing import pack
 from integrator_audit.completeness.pages import TrieWriter, find, fresh_leaves
+from integrator_audit.completeness.unlisted import RELEASE_MEMBER
 from integrator_audit.forgetting.erasure import Eraser, Log
 from integrator_audit.forgetting.orders import SCHEMA, ErasureOrder
 from integrator_audit.forgetting.register import Register
@@ -68,8 +70,8 @@ class House:
     def append(self, entries: Iterable[Entry]) -> tuple[int, ...]:
         return self.ledger.append(list(entries)).indices
 
-    def seal(self, day: str, listed: dict[bytes, list[int]]) -> None:
-        """Put a day with these lists into the index, up to the log's end."""
+    def seal(self, day: str, listed: dict[bytes, list[int]], *, empty: bool = False) -> None:
+        """Put a day with these lists into the index, up to the log's end, or of a log that was `empty`."""
         epoch = number_of(date.fromisoformat(day))
         made = {person: bytes([number]) * SIGNATURE_SIZE for number, person in enumerate(sorted(listed), 1)}
         self.vault.keep_labels(made, PERIOD)
@@ -81,7 +83,7 @@ class House:
         cut = Cut(0, ORIGIN, self.ledger.size, self.ledger.checkpoint)
         shards = (ShardRange(0, 0, self.ledger.size, self.ledger.root),)
         leaf = replace(blank_leaf(epoch, sealed_at=NOW), shards=shards).encode()
-        self.index.finish(epoch, leaf, shapes={Trie.PERSONS: writer.shape}, cuts=[cut])
+        self.index.finish(epoch, leaf, shapes={Trie.PERSONS: writer.shape}, cuts=[] if empty else [cut])
 
     def list_of(self, day: str, person: bytes) -> Any:
         epoch = number_of(date.fromisoformat(day))
@@ -296,11 +298,13 @@ def test_a_persons_list_goes_when_its_last_entry_is_gone_and_others_keep_theirs(
     house.seal("2026-11-02", {CANARY: [first[0]], PEOPLE[0]: [first[1]]})
     second = house.append([entry(3, subject=CANARY), entry(4, subject=CANARY)])
     house.seal("2026-11-03", {CANARY: sorted(second)})
+    house.seal("2026-11-04", {PEOPLE[0]: list(house.append([entry(5, subject=PEOPLE[0])]))})
 
     house.eraser(index=True).by_order(order(CANARY, indices=[first[0], second[0]]))
     assert house.list_of("2026-11-02", CANARY).ground == "order"
     assert house.list_of("2026-11-03", CANARY).ground is None, "one of its two entries is still there"
     assert house.list_of("2026-11-02", PEOPLE[0]).ground is None
+    assert house.vault.labels([CANARY], PERIOD) != {}
 
     label = house.list_of("2026-11-03", CANARY).label
     house.eraser(index=True).by_order(order(CANARY))
@@ -316,8 +320,61 @@ def test_an_entry_of_a_day_that_is_not_sealed_yet_waits(house: House) -> None:
     erased = house.eraser(index=True).by_order(order(CANARY))
     assert (dict(erased.entries), erased.waiting) == ({"order": 1}, 1)
     assert house.opened(fresh[0])["S"]["number"] == 2
+    assert house.vault.labels([CANARY], PERIOD) != {}
     house.seal("2026-11-03", {CANARY: list(fresh)})
     assert dict(house.eraser(index=True).by_order(order(CANARY)).entries) == {"order": 1}
+
+
+def test_what_is_due_and_not_sealed_yet_waits_and_opens_until_then(house: House) -> None:
+    today = due_day(PERIOD, 2)
+    sealed = house.append([entry(1, subject=CANARY)._replace(retention=2)])
+    house.seal("2026-11-02", {CANARY: list(sealed)})
+    fresh = house.append([entry(2, subject=CANARY)._replace(retention=2)])
+    house.ledger.freeze()
+    erased = house.eraser(index=True).by_retention(today)
+    assert (dict(erased.entries), erased.waiting) == ({"retention": 1}, 1)
+    assert house.opened(fresh[0])["S"]["number"] == 2
+    house.seal("2026-11-03", {CANARY: list(fresh)})
+    assert dict(house.eraser(index=True).by_retention(today).entries) == {"retention": 1}
+    assert house.vault.person(CANARY, key_class(PERIOD, 2)) is None
+
+
+@pytest.mark.parametrize("sealed", ["nothing", "the half-year before", "a day on which the log was empty"])
+def test_before_a_logs_first_day_is_sealed_all_of_it_waits(house: House, sealed: str) -> None:
+    if sealed == "the half-year before":
+        house.seal("2026-06-30", {PEOPLE[0]: [0]})
+    elif sealed == "a day on which the log was empty":
+        house.seal("2026-11-02", {PEOPLE[0]: [0]}, empty=True)
+    (index,) = house.append([entry(1, subject=CANARY)])
+    erased = house.eraser(index=True).by_order(order(CANARY))
+    assert (dict(erased.entries), erased.waiting) == ({}, 1)
+    assert house.opened(index)["S"]["number"] == 1
+
+
+def test_a_list_of_entries_that_were_erased_on_both_grounds_was_erased_by_order(house: House) -> None:
+    both = house.append(entry(number, subject=CANARY)._replace(retention=years) for number, years in ((1, 2), (2, 10)))
+    house.seal("2026-11-02", {CANARY: sorted(both)})
+    label = house.list_of("2026-11-02", CANARY).label
+    house.ledger.freeze()
+    assert house.eraser(index=True).by_retention(due_day(PERIOD, 2)).lists == 0
+    assert house.eraser(index=True).by_order(order(CANARY)).lists == 1
+    assert find(house.index, number_of(date(2026, 11, 2)), Trie.PERSONS, label).end.ground == "order"  # type: ignore[union-attr]
+
+
+def test_an_order_reaches_every_entry_of_somebody_with_more_than_a_thousand(house: House) -> None:
+    house.append(entry(number, subject=CANARY) for number in range(1_003))
+    assert dict(house.eraser().by_order(order(CANARY)).entries) == {"order": 1_003}
+
+
+def test_a_release_in_one_persons_name_does_not_erase_what_is_withheld_of_another(house: House) -> None:
+    (hidden,) = house.append([entry(1, subject=PEOPLE[0])._replace(listed=False)])
+    reader = LedgerReader.open(house.file, vault=house.vault)
+    old = reader.opening(hidden, "ADSP")
+    reader.close()
+    carried = {name: old[name] for name in ("origin", "index", "type", *"ADSP")}
+    house.append([entry(2, subject=CANARY)._replace(d=part("sample.d/v1", {RELEASE_MEMBER: carried}))])
+    assert dict(house.eraser().by_order(order(CANARY)).entries) == {"order": 1}
+    assert house.opened(hidden)["S"]["number"] == 1
 
 
 def test_what_a_run_that_broke_off_had_erased_is_noted_by_the_next(
