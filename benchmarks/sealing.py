@@ -152,10 +152,8 @@ def _make_day(place: Path, entries: int, *, persons: int, recipients: int) -> No
     for start in range(0, entries, 1 << BLOCK_BITS):
         block = start >> BLOCK_BITS
         indices = range(start, min(start + (1 << BLOCK_BITS), entries))
-        subjects = sorted(
-            (known[index % persons if index < persons else drawn.randrange(persons)], index) for index in indices
-        )
-        connection.executemany("INSERT INTO by_subject VALUES (?, ?, ?)", ((block, *row) for row in subjects))
+        subjects = [known[index % persons if index < persons else drawn.randrange(persons)] for index in indices]
+        store.persons.add(list(zip(subjects, indices, strict=True)), last=indices[-1])
         lists: dict[int, list[int]] = {}
         for index in indices:
             lists.setdefault(drawn.randrange(recipients), []).append(index)

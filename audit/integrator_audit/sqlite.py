@@ -159,8 +159,8 @@ class SqliteStore(SqliteReading):
             "UPDATE entry SET subject = NULL, at = 0, body = x'', own = NULL, marks = ?, seal = ? WHERE idx = ?",
             (marks_of(bare), entry_seal(bare), erasure.number),
         )
-        place = (block_of(erasure.number), row.subject)
-        execute("DELETE FROM by_subject WHERE block = ? AND subject = ? AND idx = ?", (*place, erasure.number))
+        if row.subject is not None:
+            self.persons.remove(row.subject, erasure.number)
 
     def _check_extends(self, previous_size: int) -> None:
         (size,) = self.connection.execute("SELECT max(size) FROM checkpoint").fetchone()
@@ -206,10 +206,7 @@ class SqliteStore(SqliteReading):
         if unlisted:
             self.connection.executemany("INSERT INTO unlisted VALUES (?)", unlisted)
         persons = [(person, row[0]) for row in rows if row[6] and (person := row[1]) is not None]
-        # In key order: neighbouring pages are touched once.
-        persons.sort()
-        statement = f"INSERT INTO by_subject VALUES ({block:d}, ?, ?)"  # noqa: S608  a number
-        self.connection.executemany(statement, [(_BLOB(person), number) for person, number in persons])
+        self.persons.add(persons, last=rows[-1].number)
         lists: dict[str, list[int]] = {}
         for row in rows:
             lists.setdefault(row[2], []).append(row[0])

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from integrator_audit.database import connect, translated
 from integrator_audit.errors import Tampered
+from integrator_audit.personlists import PLACE_BITS, Record, place_of, records_of
 from integrator_audit.rawrows import NAMED, RawEntry, Wrong
 from integrator_audit.sqlitereading import ENTRY_COLUMNS, SCHEMA, check_format, unpack_list
 from integrator_audit.store import BLOCK_BITS, EntryRow
@@ -23,17 +24,6 @@ _ENTRIES: Final = ENTRY_COLUMNS.replace(
 _NOT_THEIRS: Final = "the index is not that of the entries"
 _LAST_BLOCK: Final = ((1 << 63) - 1 >> BLOCK_BITS) - 1
 """The last block whose end SQLite can name."""
-# 15 is `BLOCK_BITS`.
-_INDEXES: Final = {
-    "by_subject row ({}, {}) belongs to no entry": (
-        "SELECT b.block, b.idx FROM by_subject b LEFT JOIN entry e ON e.idx = b.idx"
-        " WHERE e.subject IS NOT b.subject OR NOT (e.marks >> 8 & 1) OR b.block IS NOT b.idx >> 15"
-    ),
-    "by_subject lacks ({}, {})": (
-        "SELECT e.idx >> 15, e.idx FROM entry e WHERE e.subject IS NOT NULL AND e.marks >> 8 & 1 AND NOT EXISTS"
-        " (SELECT 1 FROM by_subject b WHERE b.block = e.idx >> 15 AND b.subject = e.subject AND b.idx = e.idx)"
-    ),
-}
 
 
 class SqliteRows:
@@ -112,10 +102,55 @@ class SqliteRows:
         listed = "SELECT idx FROM unlisted WHERE NOT EXISTS (SELECT 1 FROM entry WHERE entry.idx = unlisted.idx)"
         for (index,) in self.query(f"{listed} LIMIT {NAMED}"):
             yield Wrong("unlisted-surplus", f"row of unlisted {index}", "it belongs to no entry")
-        for where, statement in _INDEXES.items():
-            for found in self.query(f"{statement} LIMIT {NAMED}"):
-                yield Wrong("index-wrong", where.format(*found), _NOT_THEIRS)
+        yield from self._persons()
         yield from self._recipients()
+
+    def _persons(self) -> Iterator[Wrong]:
+        """Compare the lists of persons with the entries, a block at a time."""
+        query = (
+            "SELECT DISTINCT place >> ? FROM by_subject UNION SELECT DISTINCT place >> ? FROM by_subject_newest"
+            " UNION SELECT DISTINCT idx >> ? FROM entry WHERE subject IS NOT NULL"
+        )
+        blocks = [block for (block,) in self.query(query, (PLACE_BITS, BLOCK_BITS, BLOCK_BITS))]
+        (end,) = self.first("SELECT coalesce(max(idx), -1) + 1 FROM entry") or (0,)
+        for block in sorted(blocks):
+            if not 0 <= block <= _LAST_BLOCK:
+                yield Wrong("index-wrong", f"rows of by_subject in block {block}", "there is no such block")
+                continue
+            bounds = (block << BLOCK_BITS, (block + 1) << BLOCK_BITS)
+            query = (
+                "SELECT idx, subject FROM entry WHERE idx >= ? AND idx < ? AND subject IS NOT NULL AND marks >> 8 & 1"
+            )
+            theirs = set(self.query(query, bounds))
+            listed: list[tuple[int, bytes]] = []
+            for where, well, records in (*self._full(block), *self._newest(block, finished=end >= bounds[1])):
+                if not well:
+                    yield Wrong("index-wrong", where, "its list is no list, or does not stand where it is looked for")
+                listed += [(index, subject) for subject, index in records]
+            if len(set(listed)) != len(listed):
+                yield Wrong("index-wrong", f"rows of by_subject in block {block}", "an entry stands there twice")
+            for index, _ in sorted(set(listed) - theirs)[:NAMED]:
+                yield Wrong("index-wrong", f"by_subject row ({block}, {index}) belongs to no entry", _NOT_THEIRS)
+            for index, _ in sorted(theirs - set(listed))[:NAMED]:
+                yield Wrong("index-wrong", f"by_subject lacks ({block}, {index})", _NOT_THEIRS)
+
+    def _full(self, block: int) -> Iterator[tuple[str, bool, list[Record]]]:
+        """Yield the lists of a full block: which, whether it is as it should be, its records."""
+        query = "SELECT place, list FROM by_subject WHERE place >= ? AND place < ?"
+        for place, data in self.query(query, (block << PLACE_BITS, (block + 1) << PLACE_BITS)):
+            records = _records(data, block)
+            ours = all(place_of(block, subject) == place for subject, _ in records)
+            yield f"by_subject list {place}", ours and _ascends(records), records
+
+    def _newest(self, block: int, *, finished: bool) -> Iterator[tuple[str, bool, list[Record]]]:
+        """Yield the lists of the commits of a block that is not full."""
+        query = "SELECT place, list FROM by_subject_newest WHERE place >= ? AND place < ? ORDER BY place"
+        rows = list(self.query(query, (block << BLOCK_BITS, (block + 1) << BLOCK_BITS)))
+        for (place, data), (end, _) in pairwise([*rows, ((block + 1) << BLOCK_BITS, b"")]):
+            records = _records(data, block)
+            indices = [index for _, index in records]
+            ours = not finished and _ascends(indices) and place == indices[0] and indices[-1] < end
+            yield f"by_subject_newest list {place}", ours, records
 
     def _recipients(self) -> Iterator[Wrong]:
         """Compare the lists of recipients with the entries, a block at a time."""
@@ -134,7 +169,7 @@ class SqliteRows:
             query = "SELECT rid, first, list FROM by_recipient WHERE block = ? ORDER BY rid, first"
             for number, first, data in self.query(query, (block,)):
                 indices = unpack_list(block, data) if isinstance(data, bytes) and len(data) % 2 == 0 else []
-                if not indices or indices[0] != first or any(one >= other for one, other in pairwise(indices)):
+                if not _ascends(indices) or indices[0] != first:
                     where = f"by_recipient row ({block}, {first})"
                     yield Wrong("index-wrong", where, "its list is no list, or does not begin where it says")
                 listed.update((index, number) for index in indices)
@@ -142,6 +177,19 @@ class SqliteRows:
                 yield Wrong("index-wrong", f"by_recipient row ({block}, {index}) belongs to no entry", _NOT_THEIRS)
             for index, _ in sorted(theirs - listed)[:NAMED]:
                 yield Wrong("index-wrong", f"by_recipient lacks ({block}, {index})", _NOT_THEIRS)
+
+
+def _records(data: object, block: int) -> list[Record]:
+    """Return the records of a list, none when it is no list."""
+    try:
+        return records_of(data, block)
+    except Tampered:
+        return []
+
+
+def _ascends(items: Sequence[Any]) -> bool:
+    """Say whether there is something, and each item is greater than the one before."""
+    return bool(items) and all(one < other for one, other in pairwise(items))
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Reading the embedded store: its tables, and every question of the port `Reading`.
 
 - Part A's bytes stand once in `statement`, entries name them: thousands of entries share a statement.
+- The indexes by person (`personlists`) and recipient are partitioned by blocks of indices. A read probes each block,
+  newest first: a few hundred probes for ten million entries, in exchange for commits that touch the newest pages only.
 - Of a recipient the index holds a list for each commit: recipients are few and their entries many.
-- The indexes by person and recipient are partitioned by blocks of indices. A read probes each block, newest first: a
-  few hundred probes for ten million entries, in exchange for commits that touch the newest pages only.
 - SQLite lets any column hold any type, and numbers may be astronomic: what a damaged file says ends in `Tampered`
   (`ledger-damaged`), in a time that follows from its size.
 """
@@ -23,6 +23,7 @@ from typing import Any, Final
 from integrator_audit.columns import damaged, typed, typed_row
 from integrator_audit.database import connect, translated
 from integrator_audit.errors import Refused
+from integrator_audit.personlists import PersonLists
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
 from integrator_audit.tiles import TileRow
 
@@ -37,8 +38,8 @@ CREATE TABLE recipient (rid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, seal
 CREATE TABLE entry (
   idx INTEGER PRIMARY KEY, aid INTEGER NOT NULL, at INTEGER NOT NULL, marks INTEGER NOT NULL, rid INTEGER,
   subject BLOB, h BLOB NOT NULL, body BLOB NOT NULL, own BLOB, seal INTEGER NOT NULL);
-CREATE TABLE by_subject (block INTEGER NOT NULL, subject BLOB NOT NULL, idx INTEGER NOT NULL,
-  PRIMARY KEY (block, subject, idx)) WITHOUT ROWID;
+CREATE TABLE by_subject (place INTEGER PRIMARY KEY, list BLOB NOT NULL);
+CREATE TABLE by_subject_newest (place INTEGER PRIMARY KEY, list BLOB NOT NULL);
 CREATE TABLE by_recipient (block INTEGER NOT NULL, rid INTEGER NOT NULL, first INTEGER NOT NULL, list BLOB NOT NULL,
   PRIMARY KEY (block, rid, first)) WITHOUT ROWID;
 CREATE TABLE unlisted (idx INTEGER PRIMARY KEY);
@@ -77,6 +78,7 @@ class SqliteReading:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Use `read_only` instead."""
         self.connection = connection
+        self.persons = PersonLists(connection)
 
     @classmethod
     def read_only(cls, path: Path) -> SqliteReading:
@@ -157,8 +159,8 @@ class SqliteReading:
 
     def indices_of(self, subject: bytes, before: int, limit: int) -> list[int]:
         """Return at most `limit` indices of a person's listed entries below `before`, newest first."""
-        query = "SELECT idx FROM by_subject WHERE block = ? AND subject = ? AND idx < ? ORDER BY idx DESC LIMIT ?"
-        return self._newest(query, subject, before, limit)
+        with translated("ledger"):
+            return self.persons.indices_of(subject, before, limit, self._blocks_below(before))
 
     def indices_to(self, recipient: str, before: int, limit: int) -> list[int]:
         """Return at most `limit` indices of a recipient's entries below `before`, newest first."""
@@ -168,7 +170,7 @@ class SqliteReading:
         query = "SELECT list FROM by_recipient WHERE block = ? AND rid = ? AND first < ? ORDER BY first DESC"
         found: list[int] = []
         with translated("ledger"):
-            for block in self._blocks_below(before):
+            for block in reversed(self._blocks_below(before)):
                 for (data,) in typed("b", self.connection.execute(query, (block, row[0], before)).fetchall()):
                     found += [index for index in reversed(unpack_list(block, data)) if index < before]
                     if len(found) >= limit:
@@ -177,11 +179,8 @@ class SqliteReading:
 
     def persons_between(self, start: int, stop: int) -> Iterator[tuple[bytes, list[int]]]:
         """Yield each person with listed entries in [start, stop) once, with their indices ascending."""
-        query = "SELECT subject, idx FROM by_subject WHERE block = ? AND idx >= ? AND idx < ? ORDER BY subject, idx"
         with translated("ledger"):
-            streams = [self._stream((bytes, int), query, block, start, stop) for block in _blocks(start, stop)]
-            for subject, group in _grouped(streams):
-                yield subject, [index for _, index in group]
+            yield from self.persons.between(start, stop, _blocks(start, stop))
 
     def recipients_between(self, start: int, stop: int) -> Iterator[tuple[str, list[int]]]:
         """Yield each recipient with entries in [start, stop) once, with their indices ascending, erased ones too."""
@@ -256,20 +255,10 @@ class SqliteReading:
                 raise damaged("an index has a column of another type than it was made with")
             yield row
 
-    def _newest(self, query: str, key: object, before: int, limit: int) -> list[int]:
-        found: list[int] = []
-        with translated("ledger"):
-            for block in self._blocks_below(before):
-                rows = self.connection.execute(query, (block, key, before, limit - len(found)))
-                found += [index for (index,) in typed("i", rows.fetchall())]
-                if len(found) >= limit:
-                    break
-        return found
-
-    def _blocks_below(self, before: int) -> Iterator[int]:
-        """Yield the blocks of the indexes that hold something below an index, newest first."""
+    def _blocks_below(self, before: int) -> range:
+        """Return the blocks of the indexes that hold something below an index."""
         (last,) = self.connection.execute("SELECT coalesce(max(idx), -1) FROM entry").fetchone()
-        return reversed(_blocks(0, min(before, last + 1)))
+        return _blocks(0, min(before, last + 1))
 
 
 def _blocks(start: int, stop: int) -> range:

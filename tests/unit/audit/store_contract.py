@@ -195,6 +195,23 @@ class StoreContract:
         assert reading.indices_of(bytes(32), stop, 5) == []
         assert reading.indices_to("nobody", stop, 5) == []
 
+    def test_what_is_erased_leaves_its_person_in_an_old_block_as_in_the_newest(
+        self, stored: Stored, log: Growing
+    ) -> None:
+        for count in (33_000, 40, 40):
+            log.append(count)
+        who = PEOPLE[0]
+        theirs = log.store.indices_of(who, 33_080, 10_000)
+        gone = [theirs[0], theirs[1], theirs[len(theirs) // 2], theirs[-1]]
+        log.store.erase([Erasure(index, "order") for index in gone])
+        kept = [index for index in theirs if index not in gone]
+        reading = stored.reading()
+        assert reading.indices_of(who, 33_080, 10_000) == kept
+        assert dict(reading.persons_between(0, 33_080))[who] == kept[::-1]
+        log.store.erase([Erasure(index, "order") for index in kept])
+        assert reading.indices_of(who, 33_080, 10_000) == []
+        assert who not in dict(reading.persons_between(0, 33_080))
+
     def test_entries_that_are_not_listed_are_found_by_no_person(self, log: Growing) -> None:
         rows = [log.row(number, listed=number % 2 == 0, subject=PEOPLE[0]) for number in range(10)]
         log.store.commit(log.batch(rows)[0])

@@ -125,10 +125,11 @@ DAMAGES: dict[str, tuple[str, set[tuple[str, str]]]] = {
         {("checkpoint-wrong", "row of checkpoint 785")},
     ),
     "index by person": (
-        "UPDATE by_subject SET idx = 9999 WHERE idx = 300",
+        # The last two bytes of a list say where its last entry stands in its block.
+        "UPDATE by_subject_newest SET list = flip(list, length(list) - 1) WHERE place > 600",
         {
-            ("index-wrong", "by_subject row (0, 9999) belongs to no entry"),
-            ("index-wrong", "by_subject lacks (0, 300)"),
+            ("index-wrong", "by_subject row (0, 785) belongs to no entry"),
+            ("index-wrong", "by_subject lacks (0, 784)"),
         },
     ),
     "position": ("UPDATE position SET next = next + 1", {("positions-wrong", "rows of position")}),
@@ -191,7 +192,10 @@ def test_an_entry_and_a_list_at_an_astronomic_place_fill_no_memory(log: Place, i
     log.damage("UPDATE entry SET idx = ? WHERE idx = 3", index)
     assert ("entry-surplus", f"row of entry {index}") in found(check(log))
     log.damage("INSERT INTO by_recipient SELECT ?, rid, first, list FROM by_recipient LIMIT 1", index)
-    assert ("index-wrong", "rows of by_recipient") in found(check(log))
+    log.damage("INSERT INTO by_subject SELECT ?, list FROM by_subject_newest LIMIT 1", index)
+    report = found(check(log))
+    assert ("index-wrong", "rows of by_recipient") in report
+    assert ("index-wrong", f"rows of by_subject in block {index >> 8}") in report
 
 
 def test_a_row_and_its_bundle_changed_together_are_caught_by_the_tile_and_the_root(log: Place) -> None:

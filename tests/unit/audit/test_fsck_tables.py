@@ -18,6 +18,7 @@ from integrator_audit import Erasure, LedgerReader, RawLog, SetAside, Vault
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.fsck import Report, fsck
 from integrator_audit.halfyear import DAY_MS
+from integrator_audit.personlists import PersonLists
 from integrator_audit.sequencer import RANDOM_SIZE
 from integrator_audit.sqlitereading import SCHEMA
 from tests.unit.audit.audit_samples import AT, ORIGIN, PEOPLE, Place, entry, institution_entry, signer
@@ -45,6 +46,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Place:
         entries += [institution_entry(start + 58), institution_entry(start + 59, actor="official 7")]
         aside = [SetAside(*SOURCE, start, "malformed")]
         ledger.append(entries, positions={SOURCE: start + 60}, set_aside=aside, now_ms=AT + start // 180 * DAY_MS)
+        if start == 120:
+            # As where a block is full.
+            with closing(sqlite3.connect(place.ledger_file)) as connection, connection:
+                PersonLists(connection).settle(0)
     ledger.publish(Checkpoint(ORIGIN, ledger.size, ledger.root).sign(signer()))
     ledger.erase([Erasure(4, "retention"), Erasure(5, "order"), Erasure(200, "order")])
     ledger.freeze()

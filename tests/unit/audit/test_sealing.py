@@ -21,6 +21,7 @@ from integrator_audit.completeness.trie import EMPTY, Leaf, TrieProof, root_of, 
 from integrator_audit.fsck import fsck
 from integrator_audit.halfyear import first_day, last_day, period_of, start_of
 from integrator_audit.merkle import EMPTY_ROOT
+from integrator_audit.personlists import PersonLists
 from tests.unit.audit.audit_samples import institution_entry
 from tests.unit.audit.label_samples import label_signer
 from tests.unit.audit.sealing_samples import (
@@ -244,11 +245,17 @@ def test_another_label_key_within_a_half_year_is_refused(place: Installation) ->
     assert caught.value.code == "label-key-changed"
 
 
+def take_off_the_list(connection: sqlite3.Connection, person: int) -> None:
+    """Take a person's one entry off the list that the store keeps of persons."""
+    ((index,),) = connection.execute("SELECT idx FROM entry WHERE subject = ?", (pseudonym(person),)).fetchall()
+    PersonLists(connection).remove(pseudonym(person), index)
+
+
 def test_an_entry_on_no_list_is_found_before_anything_is_signed(place: Installation) -> None:
     sealer = place.begun()
     place.deliver(1, 2, 3)
     connection = sqlite3.connect(place.file("s0", place.period))
-    connection.execute("DELETE FROM by_subject WHERE subject = ?", (pseudonym(2),))
+    take_off_the_list(connection, 2)
     connection.commit()
     connection.close()
     place.at(1)
@@ -284,7 +291,7 @@ def test_a_half_year_that_lists_fewer_entries_than_its_days_is_not_closed(place:
     sealer.seal_due()
     period = place.period
     connection = sqlite3.connect(place.file("s0", period))
-    assert connection.execute("DELETE FROM by_subject WHERE subject = ?", (pseudonym(2),)).rowcount == 1
+    take_off_the_list(connection, 2)
     connection.commit()
     connection.close()
     place.close_period(period)
