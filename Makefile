@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
+KERNEL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall ./audit/kernel
 
-.PHONY: setup demo test unit unit-audit kafka fault fault-ledger postgresql conformance browser e2e shared lint lock clean help
+.PHONY: setup kernel demo test unit unit-audit native kafka fault fault-ledger postgresql conformance browser e2e shared lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## say what can be made
@@ -11,12 +12,16 @@ help: ## say what can be made
 
 setup: $(STAMP) ## create .venv with everything pinned in requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml audit/pyproject.toml adapters/pyproject.toml
+$(STAMP): requirements.lock pyproject.toml audit/pyproject.toml adapters/pyproject.toml $(wildcard audit/kernel/*.pyx audit/kernel/*.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "integrator needs Python 3.11 or later; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e audit -e . -e adapters
+	@$(KERNEL) >/dev/null 2>&1 || echo "The ledger's native kernel could not be built: it works without, and writes more slowly. \`make kernel\` says why."
 	@touch $@
+
+kernel: $(STAMP) ## build the ledger's native kernel, which needs a C compiler and the headers of Python
+	$(KERNEL)
 
 lock: ## resolve the pinned set anew (needs uv)
 	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --extra otlp --universal --generate-hashes \
@@ -31,7 +36,7 @@ demo: setup ## play the main job on a real Kafka, and stay up until Ctrl-C
 test: setup ## every tier: lint, unit, real Kafka and PostgreSQL, foreign verifiers, faults, browser, end to end
 	@$(BIN)/python -m tests.tiers
 
-unit unit-audit kafka fault fault-ledger postgresql conformance browser e2e shared lint: setup ## one tier of the tests
+unit unit-audit native kafka fault fault-ledger postgresql conformance browser e2e shared lint: setup ## one tier of the tests
 	@$(BIN)/python -m tests.tiers $@
 
 clean: ## remove the virtual environment and caches of this checkout

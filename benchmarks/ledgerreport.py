@@ -125,7 +125,7 @@ def show(said: Found, console: Console) -> None:
     loads = ", ".join(f"{name} {load}" for name, load in said["load"].items())
     console.print(
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory']}; {machine['system']}, "
-        f"Python {machine['python']}; load before: {loads}",
+        f"Python {machine['python']}, {machine['engine']} engine; load before: {loads}",
         highlight=False,
     )
     title = f"{plan['entries']:,} entries" + (" (--quick: not the sizes that were promised)" if said["quick"] else "")

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from integrator_audit.engine import engine
+
 _PROC = Path("/proc")
 _PACKAGES = ("integrator", "aiokafka", "fastavro", "lmdb", "uvloop")
 
@@ -43,5 +45,6 @@ def describe() -> dict[str, str | int]:
         "loadBefore": f"{os.getloadavg()[0]:.1f}",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "engine": engine(),
         **{name: metadata.version(name) for name in _PACKAGES},
     }

@@ -33,7 +33,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "ledger-day-sealed": "A day was sealed: its lists are in the epoch log's leaf.",
     "ledger-day-waits": "A day is over and cannot be sealed yet; the code says what it waits for.",
     "ledger-erasures-unread": "The register of erasures cannot be read; what it shows is not entered until it can.",
-    "ledger-log-opened": "A log is written from now on; the one before it, if there is one, is closed for good.",
+    "ledger-log-opened": "A log is written from now on, by an engine; the one before it, if any, is closed for good.",
     "ledger-published": "A log's static files and checkpoint were written as far as its size.",
     "ledger-publishing-failed": "A log's static files could not be written; they are tried again.",
     "ledger-quorum-missing": "Too few witnesses cosigned a checkpoint in time; it is not published, and asked again.",

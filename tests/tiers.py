@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 2 << 30
+KERNELS = ("./audit/kernel",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,15 @@ def _without_go() -> str:
     return "" if shutil.which("go") else _install("requirements-conformance.lock")
 
 
+def _without_kernel() -> str:
+    """Build the native kernels, having installed a compiler where there is none and that can be done."""
+    if reason := _debian("gcc", "cc"):
+        return reason
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--force-reinstall")
+    built = subprocess.run((*pip, "--no-deps", "--no-build-isolation", *KERNELS), cwd=ROOT, check=False).returncode == 0
+    return "" if built else "the native kernels could not be built: are the headers of Python there (python3-dev)?"
+
+
 TIERS = (
     Tier(
         "lint",
@@ -101,6 +111,7 @@ TIERS = (
     ),
     Tier("unit", (_quick("--ignore", "tests/unit/audit", "tests/unit"),), 1.5, in_memory=True),
     Tier("unit-audit", (_quick("tests/unit/audit"),), 1.5, in_memory=True),
+    Tier("native", (_pytest("tests/native"),), 1, _without_kernel, in_memory=True),
     Tier("shared", (_pytest("tests/shared"),), 2, _without_shared),
     Tier("kafka", (_pytest("tests/kafka"),), 8),
     Tier("fault-ledger", (_pytest("-n", "2", "tests/fault_ledger"),), 5, _without_strace),

@@ -6,10 +6,9 @@ A frontier is a value that grows by copies: the ledger keeps the old one until t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from integrator_audit.errors import Tampered
-from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, RightEdge, leaf_hash
+from integrator_audit.merkle import HASH_SIZE, TILE_HEIGHT, RightEdge, leaf_hash, leaf_hashes
 from integrator_audit.tiles import (
     ENTRIES,
     NODE_HEIGHT,
@@ -51,10 +50,10 @@ class Frontier:
         start = self._edge.size
         grown._edge = self._edge.copy()
         grown._open = self._open.copy()
-        # As `leaf_hash` and `frame_entries` do.
-        completed = grown._edge.extend([sha256(b"\0" + entry).digest() for entry in entries])
+        completed = grown._edge.extend(leaf_hashes(entries))
         # Too few entries complete none.
         grown._nodes = self._nodes + b"".join(completed[NODE_HEIGHT] if len(completed) > NODE_HEIGHT else ())
+        # As `frame_entries` does.
         lengths = {length: length.to_bytes(2, "big") for length in set(map(len, entries))}
         rows = grown._fill(ENTRIES, start, [lengths[len(entry)] + entry for entry in entries])
         for level, hashes in enumerate(completed[::TILE_HEIGHT]):

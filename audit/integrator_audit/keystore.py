@@ -37,17 +37,33 @@ PersonClass = tuple[bytes, int]
 
 
 class PersonKey(NamedTuple):
-    """A person's key of one class, and its version."""
+    """A person's key of one class (32 bytes), and its version. What prints it does not print the key."""
 
     version: int
-    cipher: AESGCM
+    key: bytes
+
+    @property
+    def cipher(self) -> AESGCM:
+        """Return what encrypts under it."""
+        return AESGCM(self.key)
+
+    def __repr__(self) -> str:
+        return f"PersonKey(version={self.version})"
 
 
 class EntryKey(NamedTuple):
-    """The key of one entry and the 16 bytes by which the entry's row names it."""
+    """The key of one entry (32 bytes) and the 16 bytes by which the entry's row names it; the key is not printed."""
 
     id: bytes
-    cipher: AESGCM
+    key: bytes
+
+    @property
+    def cipher(self) -> AESGCM:
+        """Return what encrypts under it."""
+        return AESGCM(self.key)
+
+    def __repr__(self) -> str:
+        return f"EntryKey({self.id.hex()})"
 
 
 class KeyStore(Protocol):

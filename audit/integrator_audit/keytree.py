@@ -22,7 +22,11 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
+from integrator_audit.engine import KERNEL
+
 DEPTH: Final = 6
+TOP: Final = 2
+"""Levels whose seeds are worth remembering: at most 65,536 for each class, and four levels to derive for a person."""
 SEED_SIZE: Final = 32
 OPENED_SIZE: Final = 256 * SEED_SIZE
 _GONE: Final = bytes(SEED_SIZE)
@@ -47,9 +51,21 @@ def descend(seed: bytes, path: bytes) -> bytes:
     return seed
 
 
-def key_at(leaf: bytes, pseudonym: bytes) -> bytes:
-    """Return the key of a person from the seed of their leaf."""
-    return sha256(_PERSON + leaf + pseudonym).digest()
+def person_key(seed: bytes, path: bytes, pseudonym: bytes) -> bytes:
+    """Return the key of a person below `seed`, at the end of `path`: empty for the seed of their own leaf."""
+    return sha256(_PERSON + descend(seed, path) + pseudonym).digest()
+
+
+def person_keys(tops: dict[bytes, bytes], pseudonyms: list[bytes]) -> list[bytes | None]:
+    """Return the key of each person whose seed of level `TOP` is among `tops`, by its path; None for everybody else."""
+    if KERNEL is not None:
+        return KERNEL.person_keys(tops, pseudonyms, child=_CHILD, person=_PERSON, depth=DEPTH, top=TOP)
+    keys: list[bytes | None] = []
+    for pseudonym in pseudonyms:
+        path = path_of(pseudonym)
+        seed = tops.get(path[:TOP])
+        keys.append(None if seed is None else person_key(seed, path[TOP:], pseudonym))
+    return keys
 
 
 def find(load: Load, path: bytes) -> bytes | None:

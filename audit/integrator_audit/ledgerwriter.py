@@ -105,6 +105,7 @@ class LedgerWriter(LogWriter):
         """
         if len(entries) > MAX_BATCH:
             raise Invalid("ledger-batch", f"a batch has at most {MAX_BATCH} entries")
+        entries = list(entries)
         check_entries(entries)
         with self._working():
             at = self._time(now_ms)
@@ -114,7 +115,7 @@ class LedgerWriter(LogWriter):
 
     def _seal_and_extend(
         self,
-        entries: Sequence[Entry],
+        entries: list[Entry],
         positions: Mapping[tuple[str, int], int],
         set_aside: Sequence[SetAside],
         at: int,

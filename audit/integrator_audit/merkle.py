@@ -11,6 +11,7 @@ from hashlib import sha256
 from struct import Struct
 from typing import Self
 
+from integrator_audit.engine import KERNEL
 from integrator_audit.errors import Tampered
 
 HASH_SIZE = 32
@@ -34,7 +35,24 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def parents(hashes: bytes) -> bytes:
     """Return the nodes over an even number of neighbouring hashes, both joined."""
+    if KERNEL is not None:
+        return KERNEL.parents(hashes)
     return b"".join([sha256(b"\x01" + pair).digest() for (pair,) in _PAIR.iter_unpack(hashes)])
+
+
+def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:
+    """Hash each entry as `leaf_hash` does."""
+    if KERNEL is not None:
+        return KERNEL.leaf_hashes(list(entries))
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
+
+
+def _pair_hashes(nodes: list[bytes]) -> list[bytes]:
+    """Return the node over each pair of neighbours; a last one without a neighbour is left out."""
+    if KERNEL is not None:
+        return KERNEL.pair_hashes(nodes)
+    pairs = iter(nodes)
+    return [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
 
 
 def fold(hashes: bytes) -> bytes:
@@ -107,8 +125,7 @@ class RightEdge:
             if waiting is not None:
                 nodes = [waiting, *nodes]
             self._waiting[height] = nodes[-1] if len(nodes) % 2 else None
-            pairs = iter(nodes)
-            nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+            nodes = _pair_hashes(nodes)
             height += 1
         return completed
 

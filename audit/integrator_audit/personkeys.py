@@ -28,13 +28,11 @@ from integrator_audit.keystore import (
     node_name,
     person_name,
 )
-from integrator_audit.keytree import cut, descend, find, key_at, path_of
+from integrator_audit.keytree import TOP, cut, find, path_of, person_key, person_keys
 from integrator_audit.vaulttables import Present, VaultTables
 
 MAX_PEOPLE: Final = 16_384
 MAX_NODES: Final = 1_024
-_TOP: Final = 2
-"""Levels whose seeds are remembered: at most 65,536 for each class, and four levels to derive for a person."""
 
 
 class PersonKeys:
@@ -60,20 +58,13 @@ class PersonKeys:
 
     def newest(self, wanted: Iterable[PersonClass]) -> dict[PersonClass, PersonKey]:
         """Return the newest key of each, making in one transaction what is not there."""
-        known = self._people
-        if len(known) > MAX_PEOPLE:
-            known.clear()
-        found: dict[PersonClass, PersonKey] = {}
+        found, others = self._at_hand(wanted)
         missing: list[PersonClass] = []
-        for one in wanted:
-            key = known.get(one)
-            if key is None:
-                key = self._find(one)
-                if key is None:
-                    missing.append(one)
-                    continue
-                known[one] = key
-            found[one] = key
+        for one in others:
+            if (key := self._find(one)) is None:
+                missing.append(one)
+            else:
+                found[one] = self._people[one] = key
         if missing:
             try:
                 with self._tables.transaction():
@@ -84,6 +75,30 @@ class PersonKeys:
                 self.forget()
                 raise
         return found
+
+    def _at_hand(self, wanted: Iterable[PersonClass]) -> tuple[dict[PersonClass, PersonKey], list[PersonClass]]:
+        """Return the keys that are remembered, or follow from what is, and who else is wanted."""
+        known, renewed = self._people, self._versions()
+        if len(known) > MAX_PEOPLE:
+            known.clear()
+        found: dict[PersonClass, PersonKey] = {}
+        first: dict[int, list[bytes]] = {}
+        others: list[PersonClass] = []
+        for one in wanted:
+            if (key := known.get(one)) is not None:
+                found[one] = key
+            elif one in renewed:
+                others.append(one)
+            else:
+                first.setdefault(one[1], []).append(one[0])
+        for wanted_class, people in first.items():
+            for pseudonym, key in zip(people, person_keys(self._tops.get(wanted_class, {}), people), strict=True):
+                one = (pseudonym, wanted_class)
+                if key is None:
+                    others.append(one)
+                else:
+                    found[one] = known[one] = PersonKey(KEY_VERSION, key)
+        return found, others
 
     def of_version(self, one: PersonClass, version: int) -> AESGCM | None:
         """Return the key of a version, or None when it was never made or is destroyed."""
@@ -121,9 +136,9 @@ class PersonKeys:
         version = self._versions().get(one)
         if version is not None:
             key = self._stored(one, version)
-            return None if key is None else PersonKey(version, AESGCM(key))
+            return None if key is None else PersonKey(version, key)
         key = self._derived(one)
-        return None if key is None else PersonKey(KEY_VERSION, AESGCM(key))
+        return None if key is None else PersonKey(KEY_VERSION, key)
 
     def _make(self, one: PersonClass) -> PersonKey:
         """Make the tree of the class where there is none, else a newer key for who was cut out of it."""
@@ -138,16 +153,16 @@ class PersonKeys:
         pseudonym, wanted_class = one
         path = path_of(pseudonym)
         tops = self._tops.get(wanted_class)
-        top = None if tops is None else tops.get(path[:_TOP])
+        top = None if tops is None else tops.get(path[:TOP])
         if top is None:
             load = partial(self._node, wanted_class)
-            top = find(load, path[:_TOP])
+            top = find(load, path[:TOP])
             if top is None:
                 # Opened that far, or nothing there: the long way.
                 leaf = find(load, path)
-                return None if leaf is None else key_at(leaf, pseudonym)
-            self._tops.setdefault(wanted_class, {})[path[:_TOP]] = top
-        return key_at(descend(top, path[_TOP:]), pseudonym)
+                return None if leaf is None else person_key(leaf, b"", pseudonym)
+            self._tops.setdefault(wanted_class, {})[path[:TOP]] = top
+        return person_key(top, path[TOP:], pseudonym)
 
     def _node(self, wanted_class: int, path: bytes) -> bytes | None:
         name = (wanted_class, path)
@@ -188,4 +203,4 @@ class PersonKeys:
         wrapped = self._wrapping.wrap(generation, PERSON, name, key, nonce=nonce)
         self._tables.insert("person", [(wanted_class, pseudonym, version, generation, wrapped)], present="refuse")
         self.forget()
-        return PersonKey(version, AESGCM(key))
+        return PersonKey(version, key)

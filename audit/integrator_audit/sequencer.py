@@ -10,13 +10,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct, unpack
 from typing import Final
 from zlib import crc32
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from integrator_audit.engine import KERNEL
 from integrator_audit.errors import Tampered
 from integrator_audit.keystore import KEY_VERSION, NONCE_SIZE, EntryKey, PersonClass, PersonKey, associated_data
 from integrator_audit.parts import PART_PREFIXES, SALT_SIZE, SUBJECT_ENTRY, Entry, entry_prefix
@@ -32,6 +35,7 @@ LENGTHS_START: Final = 3 * SALT_SIZE
 BODY_START: Final = LENGTHS_START + _LENGTHS.size
 """Bytes of a body before D: three salts, the lengths of D and S."""
 _NO_SALT: Final = bytes(SALT_SIZE)
+_PREFIXES: Final = tuple(PART_PREFIXES[letter] for letter in "ADSP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,8 @@ class Sequenced:
 class BatchKeys:
     """The key class of each retention, the keys of a batch's persons, and as many entry keys as it needs."""
 
-    classes: Mapping[int, int]
-    people: Mapping[PersonClass, PersonKey]
+    classes: dict[int, int]
+    people: dict[PersonClass, PersonKey]
     entries: Sequence[EntryKey]
 
 
@@ -58,7 +62,7 @@ def needs_entry_key(entry: Entry) -> bool:
 
 
 def sequence(
-    entries: Sequence[Entry],
+    entries: list[Entry],
     *,
     origin: str,
     first: int,
@@ -74,20 +78,45 @@ def sequence(
     # Of two equal keys among 2^64 the one that was given first comes first, which shows nothing.
     places = unpack(f">{count}Q", random[count * _FRESH :])
     order = sorted(range(count), key=places.__getitem__)
+    sealed = None
+    if KERNEL is not None:
+        sealed = KERNEL.seal_rows(
+            entries,
+            order,
+            first=first,
+            random=random,
+            origin=origin.encode(),
+            prefix=entry_prefix(origin, SUBJECT_ENTRY),
+            parts=_PREFIXES,
+            classes=keys.classes,
+            people=keys.people,
+            row=EntryRow,
+        )
+    rows, leaves = sealed or _seal_rows(entries, order, origin=origin, first=first, keys=keys, random=random)
+    if len(set(leaves)) != count:
+        raise Tampered("ledger-repeated", "two entries of a batch have one commitment: randomness repeats itself")
+    indices = [0] * count
+    for index, place in enumerate(order, first):
+        indices[place] = index
+    return Sequenced(rows, leaves, tuple(indices))
+
+
+def _seal_rows(  # noqa: PLR0913  as the kernel's
+    entries: Sequence[Entry], order: Sequence[int], *, origin: str, first: int, keys: BatchKeys, random: bytes
+) -> tuple[list[EntryRow], list[bytes]]:
+    """Return the rows and the leaf entries of a batch: the reference of the kernel's function of that name."""
     types = {one: (bytes([one]), entry_prefix(origin, one)) for one in {entry.type for entry in entries}}
-    prefix_a, prefix_d, prefix_s, prefix_p = (PART_PREFIXES[letter] for letter in "ADSP")
+    prefix_a, prefix_d, prefix_s, prefix_p = _PREFIXES
     classes, people, entry_keys = keys.classes, keys.people, iter(keys.entries)
     bound, join, lengths, seal = origin.encode(), b"".join, _LENGTHS.pack, SEALED.pack
     # What `associated_data` returns begins and, for a first version, ends so.
     place_of, first_version = Struct(f">{len(bound)}sQ").pack, associated_data(b"", 0, b"B", KEY_VERSION)[8:]
     rows: list[EntryRow] = []
     leaves: list[bytes] = []
-    indices = [0] * count
-    fresh = _FRESHNESS.iter_unpack(memoryview(random)[: count * _FRESH])
+    fresh = _FRESHNESS.iter_unpack(memoryview(random)[: len(order) * _FRESH])
     for index, place in enumerate(order, first):
         salt_a, salt_d, salt_s, salt_p, nonce, nonce_p = next(fresh)
         kind, a, d, s, p, subject, recipient, moment, retention, listed, identity = entries[place]
-        indices[place] = index
         byte, prefix = types[kind]
         hashes = join(
             (
@@ -100,11 +129,11 @@ def sequence(
         committed = sha256(prefix + hashes).digest()
         key_id, sealed_p, body_salt = None, b"", salt_p
         if subject is not None and not p:
-            version, cipher = people[subject, classes[retention]]
+            version, key = people[subject, classes[retention]]
         else:
             own = next(entry_keys)
             key_id = own.id
-            version, cipher = (KEY_VERSION, own.cipher) if subject is None else people[subject, classes[retention]]
+            version, key = (KEY_VERSION, own.key) if subject is None else people[subject, classes[retention]]
             if p:
                 data = associated_data(bound, index, b"P", KEY_VERSION)
                 sealed_p = nonce_p + own.cipher.encrypt(nonce_p, salt_p + p, data)
@@ -115,7 +144,7 @@ def sequence(
             data = place_of(bound, index) + first_version
         else:
             data = associated_data(bound, index, b"B", version)
-        body = nonce + cipher.encrypt(nonce, content, data)
+        body = nonce + AESGCM(key).encrypt(nonce, content, data)
         # What `entry_seal` does with a row.
         name = recipient.encode()
         small = seal(index, moment, kind, retention, listed, version, len(body), len(sealed_p), len(name))
@@ -141,9 +170,7 @@ def sequence(
         # What `EntryRow(…)` does in the end.
         rows.append(tuple.__new__(EntryRow, row))
         leaves.append(byte + committed)
-    if len(set(leaves)) != count:
-        raise Tampered("ledger-repeated", "two entries of a batch have one commitment: randomness repeats itself")
-    return Sequenced(rows, leaves, tuple(indices))
+    return rows, leaves
 
 
 def body_lengths(content: bytes) -> tuple[int, int]:

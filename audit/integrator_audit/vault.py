@@ -113,7 +113,7 @@ class Vault:
                 for key_id, key, nonce in made
             ]
             self._tables.insert("entry_key", rows, present="refuse")
-        return [EntryKey(key_id, AESGCM(key)) for key_id, key, _ in made]
+        return [EntryKey(key_id, key) for key_id, key, _ in made]
 
     def entry_key(self, key_id: bytes) -> AESGCM | None:
         """Return an entry's key, or None when it is destroyed."""

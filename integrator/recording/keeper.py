@@ -41,6 +41,7 @@ from integrator.recording.threads import in_thread
 from integrator.recording.withholding import Releases, Withholding
 from integrator_audit import Entry, LedgerReader, LedgerWriter, Signer, Vault, Verifier, read_part
 from integrator_audit.completeness.unlisted import share_of
+from integrator_audit.engine import engine
 from integrator_audit.stores import open_reading
 from integrator_audit.witnessing.policy import Policy
 
@@ -141,7 +142,7 @@ class Keeper:
                 tasks.create_task(self._finish(log, open_log, stop), name=f"finish {log}")
         if place.log != self.log:
             self.log, self.published = place.log, -1
-            _LOG.info("ledger-log-opened", log=place.log, closed=closed[-1] if closed else "")
+            _LOG.info("ledger-log-opened", log=place.log, closed=closed[-1] if closed else "", engine=engine())
         with contextlib.ExitStack() as stack:
             with translated():
                 ledger = await in_thread(open_log, place.log, place.positions)

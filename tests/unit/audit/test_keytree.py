@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrator_audit.keytree import DEPTH, OPENED_SIZE, child_of, cut, descend, find, key_at, open_node, path_of
+from integrator_audit.keytree import DEPTH, OPENED_SIZE, child_of, cut, descend, find, open_node, path_of, person_key
 
 ROOT = bytes(range(32))
 PEOPLE = [sha256(b"person %d" % number).digest() for number in range(40)]
@@ -16,7 +16,7 @@ PEOPLE = [sha256(b"person %d" % number).digest() for number in range(40)]
 
 def key(nodes: dict[bytes, bytes], pseudonym: bytes) -> bytes | None:
     leaf = find(nodes.get, path_of(pseudonym))
-    return None if leaf is None else key_at(leaf, pseudonym)
+    return None if leaf is None else person_key(leaf, b"", pseudonym)
 
 
 def test_a_key_is_derived_step_by_step_from_the_root() -> None:
