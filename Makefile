@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
-KERNEL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall ./audit/kernel
+KERNEL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall ./audit/kernel ./integrator/kernel
 
 .PHONY: setup kernel demo test unit unit-audit native kafka fault fault-ledger postgresql conformance browser e2e shared lint lock clean help
 .DEFAULT_GOAL := help
@@ -12,7 +12,7 @@ help: ## say what can be made
 
 setup: $(STAMP) ## create .venv with everything pinned in requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml audit/pyproject.toml adapters/pyproject.toml $(wildcard audit/kernel/*.pyx audit/kernel/*.toml)
+$(STAMP): requirements.lock pyproject.toml audit/pyproject.toml adapters/pyproject.toml $(wildcard */kernel/*.pyx */kernel/*.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "integrator needs Python 3.11 or later; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
