@@ -23,6 +23,7 @@ from integrator.domain.identifiers import Position, Pseudonym
 from integrator.domain.purpose import Purpose
 from integrator.encoding import record_type
 from integrator.recording.accountability import accountability
+from integrator.recording.engine import KERNEL
 from integrator.recording.sequencer import LogRecord, Statement
 from integrator.recording.shortcut import Common, Head, Shortcut, role_text
 from integrator_audit import Entry, part
@@ -134,7 +135,7 @@ class DisclosureRecorder:
         """Read a record of `integrator.disclosures`. Raises `Invalid` (`record-type`, `contract`)."""
         common = None if record.value is None else self._shortcut.read(record.value)
         if common is not None:
-            return Statement(Position(common.head.directory_position), partial(self._common, common))
+            return Statement(common.head.directory_position, partial(self._common, common))
         disclosure = read(record.value)
         return Statement(disclosure.directory_position, partial(self.entries, disclosure))
 
@@ -143,6 +144,8 @@ class DisclosureRecorder:
         if knowledge is not self._knowledge or len(self._said) > _MOST_STATEMENTS:
             self._knowledge = knowledge
             self._said.clear()
+        if KERNEL is not None:
+            return KERNEL.entries(common, self._said, self._accounted, knowledge, DISCLOSURE, Entry)
         head, at, delivery, people = common
         found: list[Entry] = []
         for pseudonym, identity, role, subject in people:

@@ -8,6 +8,7 @@ times a second, and the general way (`disclosures`: Avro to a dictionary, JSON f
 - It follows the layout of `schemas/ledger/disclosure/v1.avsc` by hand: lengths and integers of Avro (zigzag, seven bits
   a byte), and between them pieces that come again in most records (with what it was decided, the moment, the topic, the
   source). Their JSON is made once, and found again by their Avro bytes.
+- Where the kernel is installed (`integrator.recording.engine`) it does what `Shortcut._read` says, with the same bytes.
 - Left to the general way: other versions of the schema, mediated persons, nobody or somebody twice, negative or very
   long numbers, ids that JSON would escape, moments before 1970 or after 9999, whatever is cut short or goes on.
 """
@@ -20,7 +21,9 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
+from integrator.domain.identifiers import Position
 from integrator.encoding import record_type
+from integrator.recording.engine import KERNEL, Kernel, Reader
 from integrator_audit import part
 
 _MOST: Final = 20_000
@@ -43,6 +46,9 @@ class Unusual(Exception):
     """A record that the general way must look at."""
 
 
+_UNUSUAL: Final = (Unusual, IndexError, UnicodeDecodeError, OverflowError, ValueError)
+
+
 class Head(NamedTuple):
     """With what and on which day a delivery was decided: the Avro bytes that say it, what they say, ends of part D.
 
@@ -52,7 +58,7 @@ class Head(NamedTuple):
     piece: bytes
     authorisation: str
     version: int
-    directory_position: int
+    directory_position: Position
     day: date
     engine: str
     ends: dict[bytes, bytes]
@@ -88,13 +94,33 @@ class Shortcut:
         self._roles: dict[tuple[bytes, int], bytes] = {}
         # The persons that came last, with the bytes and the moment that say them: one event goes to several agencies.
         self._last: tuple[bytes, tuple[int, bytes], list[Person]] = (b"", (0, b""), [])
+        self._native = None if KERNEL is None else self._twin(KERNEL)
 
     def read(self, value: bytes) -> Common | None:
         """Return what a common record says, or `None` for every other one."""
+        if self._native is not None:
+            return self._native.read(value)
         try:
             return self._read(value) if value.startswith(self._prefix) else None
-        except (Unusual, IndexError, UnicodeDecodeError, OverflowError, ValueError):
+        except _UNUSUAL:
             return None
+
+    def _twin(self, kernel: Kernel) -> Reader:
+        """Return what reads in native code as `_read` does, with the same pieces."""
+        return kernel.Shortcut(
+            prefix=self._prefix,
+            delivery_start=self._delivery_start,
+            subject_start=self._subject_start,
+            heads=(self._heads, self._new_head),
+            moments=(self._moments, _moment),
+            routes=(self._routes, _route),
+            sources=(self._sources, _source),
+            roles=(self._roles, _role),
+            new_end=_end,
+            keep=_kept,
+            common=Common,
+            unusual=_UNUSUAL,
+        )
 
     def _read(self, v: bytes) -> Common:
         # `at` is where a field or piece begins, `end` where it ends.
@@ -187,7 +213,7 @@ class Shortcut:
         engine, at = _text(v, at)
         days, at = _number(v, at)
         day = date.fromordinal(date(1970, 1, 1).toordinal() + days)
-        head = Head(v[start:at], authorisation, version, position, day, engine, {})
+        head = Head(v[start:at], authorisation, version, Position(position), day, engine, {})
         return _kept(self._heads, v[start : start + 1 + (v[start] >> 1)], lambda _: head)
 
 
