@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
-KERNEL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall ./audit/kernel ./integrator/kernel
+KERNELS := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall ./audit/kernel ./integrator/kernel
 
 .PHONY: setup kernel demo test unit unit-audit native kafka fault fault-ledger postgresql conformance browser e2e shared lint lock clean help
 .DEFAULT_GOAL := help
@@ -17,11 +17,11 @@ $(STAMP): requirements.lock pyproject.toml audit/pyproject.toml adapters/pyproje
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e audit -e . -e adapters
-	@$(KERNEL) >/dev/null 2>&1 || echo "The ledger's native kernel could not be built: it works without, and writes more slowly. \`make kernel\` says why."
+	@$(KERNELS) >/dev/null 2>&1 || echo "The ledger's native kernels could not be built: it works without, and writes more slowly. \`make kernel\` says why."
 	@touch $@
 
-kernel: $(STAMP) ## build the ledger's native kernel, which needs a C compiler and the headers of Python
-	$(KERNEL)
+kernel: $(STAMP) ## build the ledger's native kernels, which need a C compiler and Python's headers
+	$(KERNELS)
 
 lock: ## resolve the pinned set anew (needs uv)
 	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --extra otlp --universal --generate-hashes \

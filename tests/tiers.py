@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 2 << 30
-KERNELS = ("./audit/kernel",)
+KERNELS = ("./audit/kernel", "./integrator/kernel")
 
 
 @dataclass(frozen=True, slots=True)
