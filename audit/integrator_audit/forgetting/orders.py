@@ -51,11 +51,9 @@ class ErasureOrder:
             )
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise Invalid("erasure-order", "the order's name has 1 to 100 letters, digits and . _ / -")
-        if not isinstance(subject, str):
-            raise Invalid("erasure-order", "the order's subject is base64")
-        pseudonym = from_base64(subject, what="the order's subject")
+        pseudonym = from_base64(subject, what="the order's subject") if isinstance(subject, str) else b""
         if len(pseudonym) != PSEUDONYM_SIZE:
-            raise Invalid("erasure-order", f"the order's subject has {PSEUDONYM_SIZE} bytes")
+            raise Invalid("erasure-order", f"the order's subject is a pseudonym of {PSEUDONYM_SIZE} bytes, in base64")
         return cls(name, pseudonym, _chosen(members["entries"]) if "entries" in members else None)
 
 
