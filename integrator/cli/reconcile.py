@@ -60,8 +60,8 @@ def reconcile(  # noqa: PLR0913  one argument for each option
     """Compare every delivery that an agency received with the ledger's list of its entries.
 
     It finds deliveries that were never entered, and entries of deliveries that never came. Exit code 0: they agree, and
-    others vouch for the ledger's days; 1: they differ, or a lie was found; 2: they agree, and not everybody vouches, or
-    it could not be told.
+    others vouch for the ledger's days; 1: they differ, a lie was found, or it was refused; 2: they agree, and not
+    everybody vouches, or it could not be told.
     """
     console = Console(stderr=True)
     believed = Believed(vkey, epochs, policy, cosigner, state)
@@ -120,7 +120,16 @@ def _purposes(data: Path, agency: str, *, remote: bool) -> list[str]:
 
 def _secret(data: Path, agency: str, file: Path | None) -> bytes:
     if file is None:
-        return Installation.open(data).secrets.get(f"account-{agency}")
+        try:
+            return Installation.open(data).secrets.get(f"account-{agency}")
+        except Refused as error:
+            if error.code != "secret-missing":
+                raise
+            message = (
+                f"The ledger has listed nothing for {agency} yet: it does when it seals the first day (UTC) on which "
+                "something was delivered to it. Try again after the end of that day."
+            )
+            raise Unavailable("account-missing", message) from None
     try:
         return file.read_bytes()
     except OSError:

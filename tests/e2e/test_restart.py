@@ -143,6 +143,12 @@ def test_a_changed_row_is_caught_by_the_citizens_client_and_named(played: Played
     assert asked(installation, f"bsn:{person}").code == 0
 
 
+def test_an_agency_whose_first_day_is_not_over_hears_that_nothing_is_listed_yet(installation: Running) -> None:
+    outcome = command("integrator", "reconcile", "groeifonds", "--data", installation.data)
+    assert outcome.code == 2, outcome.err
+    assert "account-missing: The ledger has listed nothing for groeifonds yet" in outcome.err
+
+
 def test_anybody_verifies_the_log_over_http(played: Played, installation: Running, tmp_path: Path) -> None:
     log = played.document["ledger"]["subjects"][0]
     address = f"{installation.installation.api_url}/ledger/{log['origin'].rpartition('/')[2]}/"
