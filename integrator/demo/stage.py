@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 from integrator.directory.documents import Stated, to_wire
 from integrator.domain.errors import Refused, Unavailable
@@ -79,9 +80,10 @@ def prepare(data: Path) -> Installation:
         for name in _OURS:
             path = data / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    settings = Settings(
-        profile="development", installation="demo", host=HOST, lanes=LANES, workers=WORKERS, http_port=0
-    )
+    # It makes new keys, so it is another installation: who verified an earlier demonstration must not meet a log of the
+    # same name under another key.
+    name = f"demo-{token_hex(4)}"
+    settings = Settings(profile="development", installation=name, host=HOST, lanes=LANES, workers=WORKERS, http_port=0)
     installation = Installation.create(data, settings)
     (data / _MARK).write_text(f"This directory was made by `integrator demo`; {FILE} describes it.\n", "utf-8")
     return installation
