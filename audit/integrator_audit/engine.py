@@ -58,16 +58,17 @@ class Kernel(Protocol):
         ...
 
 
-def _kernel() -> Kernel | None:
+def load(package: str) -> Any:
+    """Return the package of a kernel, or None for its references: where it is not installed, or not wanted."""
     if WITHOUT_KERNEL in os.environ:
         return None
     try:
-        return cast(Kernel, import_module("integrator_audit_kernel"))
+        return import_module(package)
     except ImportError:
         return None
 
 
-KERNEL: Final = _kernel()
+KERNEL: Final = cast(Kernel | None, load("integrator_audit_kernel"))
 
 
 def engine() -> str:

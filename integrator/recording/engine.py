@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
 from integrator_audit import Entry
-from integrator_audit.engine import WITHOUT_KERNEL
+from integrator_audit.engine import load
 
 
 class Reader(Protocol):
@@ -59,13 +57,4 @@ class Kernel(Protocol):
         ...
 
 
-def _kernel() -> Kernel | None:
-    if WITHOUT_KERNEL in os.environ:
-        return None
-    try:
-        return cast(Kernel, import_module("integrator_kernel"))
-    except ImportError:
-        return None
-
-
-KERNEL: Final = _kernel()
+KERNEL: Final = cast(Kernel | None, load("integrator_kernel"))
