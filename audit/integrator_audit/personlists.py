@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
@@ -68,22 +68,32 @@ class PersonLists:
         self._connection.executemany("INSERT INTO by_subject VALUES (?, ?)", lists)
         self._connection.execute("DELETE FROM by_subject_newest WHERE place >= ? AND place < ?", _bounds(block))
 
-    def remove(self, subject: bytes, index: int) -> None:
-        """Cut an entry out of its person's list; nothing is done where it stands in none."""
-        block = block_of(index)
-        gone = _RECORD.pack(subject, index & _IN_BLOCK)
-        query = "SELECT list FROM by_subject WHERE place = ?"
-        place = place_of(block, subject)
-        for (data,) in typed("b", self._connection.execute(query, (place,)).fetchall()):
-            kept = [record for record in _split(data) if record != gone]
-            self._connection.execute("DELETE FROM by_subject WHERE place = ?", (place,))
-            if kept:
-                self._connection.execute("INSERT INTO by_subject VALUES (?, ?)", (place, b"".join(kept)))
-        query = "SELECT place, list FROM by_subject_newest WHERE place <= ? AND place >= ? ORDER BY place DESC LIMIT 1"
-        parameters = (index, _bounds(block)[0])
-        for place, data in typed("ib", self._connection.execute(query, parameters).fetchall()):
-            self._connection.execute("DELETE FROM by_subject_newest WHERE place = ?", (place,))
-            self._add(block, [record for record in _split(data) if record != gone])
+    def remove(self, records: Iterable[Record]) -> None:
+        """Cut entries out of their persons' lists, each list once; nothing is done for who stands in none."""
+        blocks: dict[int, set[bytes]] = {}
+        for subject, index in records:
+            blocks.setdefault(block_of(index), set()).add(_RECORD.pack(subject, index & _IN_BLOCK))
+        for block, gone in blocks.items():
+            for place in {place_of(block, record) for record in gone}:
+                query = "SELECT list FROM by_subject WHERE place = ?"
+                for (data,) in typed("b", self._connection.execute(query, (place,)).fetchall()):
+                    kept = [record for record in _split(data) if record not in gone]
+                    self._connection.execute("DELETE FROM by_subject WHERE place = ?", (place,))
+                    if kept:
+                        self._connection.execute("INSERT INTO by_subject VALUES (?, ?)", (place, b"".join(kept)))
+            for place, data in self._newest_with(block, gone):
+                self._connection.execute("DELETE FROM by_subject_newest WHERE place = ?", (place,))
+                self._add(block, [record for record in _split(data) if record not in gone])
+
+    def _newest_with(self, block: int, records: Iterable[bytes]) -> list[tuple[int, bytes]]:
+        """Return the lists of commits among which records of a block stand: a list goes as far as the next begins."""
+        indices = [_index(block, record, 0) for record in records]
+        query = (
+            "SELECT place, list FROM by_subject_newest WHERE place <= ? AND place >="
+            " coalesce((SELECT max(place) FROM by_subject_newest WHERE place >= ? AND place <= ?), ?)"
+        )
+        parameters = (max(indices), _bounds(block)[0], min(indices), min(indices))
+        return typed("ib", self._connection.execute(query, parameters).fetchall())
 
     def indices_of(self, subject: bytes, before: int, limit: int, blocks: range) -> list[int]:
         """Return at most `limit` indices of a person below `before`, newest first; `blocks` are all up to there."""
@@ -155,7 +165,7 @@ def _indices(data: bytes, subject: bytes, block: int, before: int) -> list[int]:
 
 
 def place_of(block: int, subject: bytes) -> int:
-    """Return under which place a person's list of a full block stands."""
+    """Return under which place a person's list of a full block stands; a record begins as its person does."""
     return block << PLACE_BITS | subject[0]
 
 

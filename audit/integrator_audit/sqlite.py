@@ -1,8 +1,8 @@
 """The embedded store: one SQLite file for one log, one transaction for one batch.
 
 - Write-ahead log, `synchronous=FULL`: when `commit` returns, the batch has reached the disk.
-- The unfinished tiles at the right edge are replaced as they fill, a day's earlier checkpoints give way to its later
-  ones; every other row is written once.
+- The unfinished tiles at the right edge are replaced as they fill, lists of persons are made one when their block is
+  full, a day's earlier checkpoints give way to its later ones; every other row is written once.
 - What is erased is overwritten (`secure_delete`), and the write-ahead log is emptied before `erase` returns.
   LIMIT: a copying file system, a flash disk or a backup may still hold it; there the keys' destruction erases it.
 """
@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered
 from integrator_audit.halfyear import DAY_MS
+from integrator_audit.personlists import Record
 from integrator_audit.sqlitereading import (
     APPLICATION_ID,
     FORMAT,
@@ -142,25 +143,24 @@ class SqliteStore(SqliteReading):
         """Erase bodies, actors, moments and persons of entries in one transaction; hashes and grounds stay."""
         with translated("ledger"):
             with transaction(self.connection):
-                for erasure in erasures:
-                    self._erase(erasure)
+                self.persons.remove([record for erasure in erasures for record in self._erase(erasure)])
             empty_wal(self.connection)
 
-    def _erase(self, erasure: Erasure) -> None:
+    def _erase(self, erasure: Erasure) -> list[Record]:
+        """Erase an entry in its own row, and return what the index by person has of it."""
         execute = self.connection.execute
         row = self.entry(erasure.number)
         if row is None:
             raise Invalid("no-such-entry", f"there is no entry {erasure.number} to erase")
         if row.is_erased:
-            return
+            return []
         execute("INSERT INTO erased VALUES (?, ?)", erasure)
         bare = row._replace(subject=None, at=0, body=b"", p=b"", entry_key=None, key_version=1)
         execute(
             "UPDATE entry SET subject = NULL, at = 0, body = x'', own = NULL, marks = ?, seal = ? WHERE idx = ?",
             (marks_of(bare), entry_seal(bare), erasure.number),
         )
-        if row.subject is not None:
-            self.persons.remove(row.subject, erasure.number)
+        return [] if row.subject is None else [(row.subject, erasure.number)]
 
     def _check_extends(self, previous_size: int) -> None:
         (size,) = self.connection.execute("SELECT max(size) FROM checkpoint").fetchone()

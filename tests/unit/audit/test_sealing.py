@@ -248,7 +248,7 @@ def test_another_label_key_within_a_half_year_is_refused(place: Installation) ->
 def take_off_the_list(connection: sqlite3.Connection, person: int) -> None:
     """Take a person's one entry off the list that the store keeps of persons."""
     ((index,),) = connection.execute("SELECT idx FROM entry WHERE subject = ?", (pseudonym(person),)).fetchall()
-    PersonLists(connection).remove(pseudonym(person), index)
+    PersonLists(connection).remove([(pseudonym(person), index)])
 
 
 def test_an_entry_on_no_list_is_found_before_anything_is_signed(place: Installation) -> None:
