@@ -1,6 +1,6 @@
 """Decides which engine runs the ledger's hot loops: the native kernel where it is installed, else their references.
 
-- The references are the functions in whose place the kernel works: `sequencer`, `keytree` and `merkle` have them.
+- The references are the functions in whose place the kernel works: `parts`, `sequencer`, `keytree`, `merkle`.
   Both give the same bytes; a test holds them beside each other.
 - Only writing needs the speed: who verifies needs no kernel.
 - With `INTEGRATOR_AUDIT_WITHOUT_KERNEL` in the environment, whatever its value, the references are taken.
