@@ -2,11 +2,12 @@
 
     record = pseudonym[32] ‖ u16 place of the entry in its block
 
-- A commit adds one list, of its own records, to `by_subject_newest`; its place is its first entry's index. When
+- A commit adds a list of its records to `by_subject_newest`; its place is its first entry's index. When
   the block is full, its records go into `by_subject`, in order, by the first byte of the pseudonym; a list's place is
   `block × 256 + byte`. So a person's records of one block are in one list, of about four kilobytes.
-- So a commit writes its records once and touches no page for each person, and a reader looks at one list of each full
-  block, and at those of the newest block: as many as it has commits.
+- So a commit touches no page for each person, and a reader looks at one list of each full block, and at those of the
+  newest block. Lists of small commits are joined to the one before while that is no longer than they are: of a block
+  full of commits of one entry there are some forty, and each record was written a dozen times at most.
 - What is erased is cut out of its list, and no list's place names anybody.
 """
 
@@ -21,13 +22,15 @@ from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
 
-from integrator_audit.columns import damaged, typed
+from integrator_audit.columns import damaged, typed, typed_row
 from integrator_audit.parts import PSEUDONYM_SIZE
 from integrator_audit.store import BLOCK_BITS, block_of
 
 _RECORD: Final = Struct(f">{PSEUDONYM_SIZE}sH")
 _SIZE: Final = _RECORD.size
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
+_SMALL: Final = 1_024 * _SIZE
+"""Lists from this length on are not joined to others: a commit of many entries writes its own and reads none."""
 PLACE_BITS: Final = 8
 """Bits of a place that are a pseudonym's first byte; above them is the block."""
 
@@ -44,14 +47,26 @@ class PersonLists:
     def add(self, records: Sequence[Record], *, last: int) -> None:
         """Add the records of a commit, by index; `last` is its last entry, and all of it is in one block."""
         block, pack = block_of(last), _RECORD.pack
-        self._add(block, [pack(person, index & _IN_BLOCK) for person, index in records])
+        data = b"".join([pack(person, index & _IN_BLOCK) for person, index in records])
+        while 0 < len(data) < _SMALL and (former := self._last(block, len(data))) is not None:
+            self._connection.execute("DELETE FROM by_subject_newest WHERE place = ?", (former[0],))
+            data = former[1] + data
+        self._insert(block, data)
         if last & _IN_BLOCK == _IN_BLOCK:
             self.settle(block)
 
-    def _add(self, block: int, records: Sequence[bytes]) -> None:
-        if records:
-            place = _index(block, records[0], 0)
-            self._connection.execute("INSERT INTO by_subject_newest VALUES (?, ?)", (place, b"".join(records)))
+    def _last(self, block: int, size: int) -> tuple[int, bytes] | None:
+        """Return the last list of the newest block, with its place, unless it is longer than `size`."""
+        query = (
+            "SELECT place, list FROM (SELECT place, list FROM by_subject_newest WHERE place >= ?"
+            " ORDER BY place DESC LIMIT 1) WHERE length(list) <= ?"
+        )
+        row = typed_row("ib", self._connection.execute(query, (_bounds(block)[0], size)).fetchone())
+        return None if row is None else (row[0], checked(row[1]))
+
+    def _insert(self, block: int, data: bytes) -> None:
+        if data:
+            self._connection.execute("INSERT INTO by_subject_newest VALUES (?, ?)", (_index(block, data, 0), data))
 
     def settle(self, block: int) -> None:
         """Bring the lists of a block's commits into those of full blocks."""
@@ -83,7 +98,7 @@ class PersonLists:
                         self._connection.execute("INSERT INTO by_subject VALUES (?, ?)", (place, b"".join(kept)))
             for place, data in self._newest_with(block, gone):
                 self._connection.execute("DELETE FROM by_subject_newest WHERE place = ?", (place,))
-                self._add(block, [record for record in _split(data) if record not in gone])
+                self._insert(block, b"".join([record for record in _split(data) if record not in gone]))
 
     def _newest_with(self, block: int, records: Iterable[bytes]) -> list[tuple[int, bytes]]:
         """Return the lists of commits among which records of a block stand: a list goes as far as the next begins."""
