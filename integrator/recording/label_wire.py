@@ -46,9 +46,11 @@ async def serve(keys: LabelKeys, directory: Path, stop: asyncio.Event) -> None:
         for door in _MAY:
             path = _checked(directory / door)
             path.unlink(missing_ok=True)
-            server = await asyncio.start_unix_server(_Door(keys, door).meet, path)
+            # Between these two lines nobody is answered: the door is closed to others before it opens.
+            server = await asyncio.start_unix_server(_Door(keys, door).meet, path, start_serving=False)
             path.chmod(0o600)
             await stack.enter_async_context(server)
+            await server.start_serving()
             # A socket that nobody answers is in the way of whoever copies the installation.
             stack.callback(path.unlink, missing_ok=True)
         await stop.wait()
