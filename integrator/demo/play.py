@@ -17,8 +17,9 @@ from typing import Final
 
 from integrator.demo.people import Person, Population, reference
 from integrator.demo.recipients import Recipients, open_agency
-from integrator.demo.scenarios import BIRTHS, INDICATIONS, INDICATIONS_EACH, PERSONS, Plot, Right, plot
+from integrator.demo.scenarios import BIRTHS, INDICATIONS, INDICATIONS_EACH, PERSONS, Plot, Right, plot, with_law
 from integrator.demo.stage import Stage
+from integrator.directory.documents import Stated
 from integrator.domain.errors import Refused, Unavailable
 from integrator.domain.identifiers import SubjectRef, split_stream
 from integrator.domain.topics import DISCLOSURES, agency_topic, source_principal, source_topic
@@ -31,7 +32,7 @@ from integrator.sdk.message import SourceMessage
 from integrator.sdk.owner import RegistryOwner
 
 LAW_AFTER: Final = timedelta(seconds=4)
-"""So long after the start the law of S4 comes into force."""
+"""So long after it was asked for without a law, the law of S4 comes into force: later on a slow machine."""
 _QUIET_SECONDS: Final = 60.0
 """So long everything may take to arrive once the last event is published."""
 _PER_SECOND: Final = 300
@@ -44,7 +45,6 @@ STREAMS: Final = (PERSONS, INDICATIONS)
 class Story:
     """What happened, as far as the play has come."""
 
-    begun: datetime
     plot: Plot
     newborn: list[str] = field(default_factory=list[str])
     """Numbers of the children of S3."""
@@ -74,11 +74,10 @@ class Play:
     """One performance. Its methods run in one task, the agencies in tasks of their own."""
 
     def __init__(self, stage: Stage, population: Population, screen: Screen) -> None:
-        now = datetime.now(UTC)
         self.stage = stage
         self.population = population
         self.screen = screen
-        self.story = Story(now, plot(population, law_at=now + LAW_AFTER))
+        self.story = Story(plot(population))
         scripted = (*self.story.plot.dying, *self.story.plot.indicated_before, *self.story.plot.indicated_after)
         self._spared = frozenset(person.number for person in scripted)
         self.watched: set[str] = set(self._spared)
@@ -92,19 +91,24 @@ class Play:
 
     async def run(self, *, background: int) -> None:
         """Play every act, with so many background changes beside them; when this returns, everything has arrived."""
+        begun = datetime.now(UTC)
         position = await self.stage.apply(self.story.plot.documents)
+        preparing = datetime.now(UTC) - begun
         self.positions[PERSONS] = position
         self.screen.say(f"Contracts, purposes, authorisations and inscriptions stand at directory position {position}.")
         self.recipients.listen([right for right in self.story.plot.rights if right.authorisation.stream == PERSONS])
         self.stage.admit([reference(self.population, person) for person in self._scripted()])
         async with self._sources():
-            await self._refusals()
+            # To refuse takes a small part of what it took to prepare everything.
+            law_at = datetime.now(UTC) + max(LAW_AFTER, 2 * preparing)
+            law = with_law(self.story.plot.law, law_at)
+            await self._refusals(law)
             await self._publish(self._births())
             await self._publish(self.population.indications(INDICATIONS_EACH))
             await self._publish(self.population.deaths(len(self.story.plot.dying)))
             changes = islice(self.population.background(sparing=self._watched_so_far()), background)
             await self._at_a_pace(changes)
-            await self._law()
+            await self._law(law, law_at)
             await self._publish(self.population.indications(INDICATIONS_EACH))
             await self.settled()
 
@@ -137,12 +141,19 @@ class Play:
                 self._owners[source] = await stack.enter_async_context(owner)
             yield
 
-    async def _refusals(self) -> None:
-        """Two requests without a law behind them are refused, and stand in the institution log."""
+    async def _refusals(self, law: Stated) -> None:
+        """Two requests without a law behind them are refused, and stand in the institution log.
+
+        Raises `Unavailable` (`demo-slow`) when the law came into force before it was asked for.
+        """
         try:
-            await self.stage.apply([self.story.plot.law])
+            await self.stage.apply([law])
         except Refused as refusal:
             self._refused("svb asks for ciz/wlz-indication", refusal)
+        else:
+            raise Unavailable(
+                "demo-slow", "This machine is too slow just now to show what happens before a law: again?"
+            )
         async with open_agency(self.stage, "duo", "studieschuld") as duo:
             try:
                 await duo.request(INDICATIONS, purpose="studieschuld")
@@ -163,15 +174,14 @@ class Play:
                 self.stage.admit([SubjectRef(self.population.scheme, number)])
             yield message
 
-    async def _law(self) -> None:
+    async def _law(self, law: Stated, law_at: datetime) -> None:
         """Wait for the moment of the law, then apply the authorisation again: now it is permitted."""
         story = self.story
-        moment = story.begun + LAW_AFTER
         # A source's record that is read before the authorisation stands is decided by nobody: all of them must be.
         await self._until(self._read_by_lanes, "the lanes to read everything that was published before the law")
-        remaining = (moment - datetime.now(UTC)).total_seconds()
+        remaining = (law_at - datetime.now(UTC)).total_seconds()
         await asyncio.sleep(max(0.0, remaining))
-        position = await self.stage.apply([story.plot.law])
+        position = await self.stage.apply([law])
         story.law_applied = datetime.now(UTC)
         self.positions[INDICATIONS] = position
         self.screen.say(f"The law of double child benefit is in force; applied at directory position {position}.")

@@ -50,7 +50,7 @@ class Plot:
     documents: tuple[Stated, ...]
     """What is applied at the start, inscriptions included."""
     law: Stated
-    """The authorisation of S4, whose law comes into force a little later."""
+    """The authorisation of S4; `with_law` says when its law comes into force."""
     rights: tuple[Right, ...]
     dying: tuple[Person, ...]
     indicated_before: tuple[Person, ...]
@@ -59,8 +59,8 @@ class Plot:
     """The municipalities whose newborns S3 is about."""
 
 
-def plot(population: Population, *, law_at: datetime) -> Plot:
-    """Return the plot for `population`, with a law for S4 that is in force from `law_at`."""
+def plot(population: Population) -> Plot:
+    """Return the plot for `population`."""
     stated = documents()
     rights = tuple(Right(one.document) for one in stated if isinstance(one.document, Authorisation))
     law = next(one for one in stated if isinstance(one.document, Authorisation) and one.document.id == S4)
@@ -69,7 +69,7 @@ def plot(population: Population, *, law_at: datetime) -> Plot:
     children = tuple(population.eligible(2 * INDICATIONS_EACH))
     return Plot(
         documents=(*(one for one in stated if one is not law), *_inscriptions(population, dying)),
-        law=_with_law(law, law_at),
+        law=law,
         rights=rights,
         dying=dying,
         indicated_before=children[:INDICATIONS_EACH],
@@ -88,7 +88,8 @@ def documents() -> tuple[Stated, ...]:
     return tuple(loaded.documents)
 
 
-def _with_law(stated: Stated, at: datetime) -> Stated:
+def with_law(stated: Stated, at: datetime) -> Stated:
+    """Return an authorisation with all that it cites in force from `at`."""
     authorisation = stated.document
     if not isinstance(authorisation, Authorisation):
         raise TypeError(S4)
