@@ -24,7 +24,7 @@ kernel: $(STAMP) ## build the ledger's native kernels, which need a C compiler a
 	$(KERNELS)
 
 lock: ## resolve the pinned set anew (needs uv)
-	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --extra otlp --universal --generate-hashes \
+	uv pip compile pyproject.toml audit/pyproject.toml adapters/pyproject.toml --group dev --extra kafka --extra otlp --extra postgresql --universal --generate-hashes \
 	  --no-emit-package integrator --no-emit-package integrator-audit --no-emit-package integrator-adapters \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 	for group in conformance browser; do uv pip compile --group $$group --universal --generate-hashes \

@@ -2,14 +2,17 @@
 
 - The package of the other store is loaded only when a URL asks for it: an auditor needs no driver.
 - A URL may hold a password. It is handed to the driver and repeated nowhere.
+- One schema of a database holds one log. Its name is the last element of the origin's path: `…/ledger/demo/s0-2026h2`
+  is in `ledger_s0_2026h2`.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
-from integrator_audit.errors import Refused
+from integrator_audit.errors import Invalid, Refused
 from integrator_audit.rawrows import RawRows
 from integrator_audit.sqlite import SqliteStore
 from integrator_audit.sqliteraw import SqliteRows
@@ -18,7 +21,14 @@ from integrator_audit.sqlitevault import SqliteVaultTables
 from integrator_audit.store import Reading, Store
 from integrator_audit.vaulttables import VaultTables
 
+LOG_SCHEMA: Final = "ledger_"
+"""What the schema of a log begins with."""
+INDEX_SCHEMA: Final = "index_"
+"""What the schema of an epoch log's index begins with: of `…/ledger/demo/epochs` it is in `index_epochs`."""
 _SCHEMES: Final = ("postgresql://", "postgres://")
+_PASSWORD: Final = re.compile(r"://[^/?@]*:[^/?]*@|[?&](?:password|sslpassword)=")
+# SPEC libpq: identifiers are cut at 63 bytes; a name that is cut would silently be another log's.
+_SCHEMA: Final = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 
 
 def open_store(place: Path | str, *, origin: str) -> Store:
@@ -88,9 +98,41 @@ def open_vault_tables(place: Path | str, *, writing: bool = True) -> VaultTables
     return PostgresVaultTables.open(str(place), writing=writing)
 
 
+def log_schemas(url: str) -> list[str]:
+    """Return the schemas of a database that hold a log and may be read, by name. Raises as `open_reading` does."""
+    try:
+        from integrator_audit.postgresql.reading import log_schemas as found  # noqa: PLC0415  the driver is an extra
+    except ModuleNotFoundError as error:
+        raise without_driver(error) from None
+    return found(url)
+
+
 def is_url(place: Path | str) -> bool:
     """Say whether a place names a database server and not a file."""
     return isinstance(place, str) and place.startswith(_SCHEMES)
+
+
+def holds_password(url: str) -> bool:
+    """Say whether a URL holds a password, which then must not stand where others can read it."""
+    return _PASSWORD.search(url) is not None
+
+
+def in_schema(url: str, schema: str) -> str:
+    """Return the place of one schema of the database at `url`, which names none itself."""
+    return f"{url}{'&' if '?' in url else '?'}schema={schema}"
+
+
+def schema_of(origin: str, prefix: str = LOG_SCHEMA) -> str:
+    """Return the schema of a log by its origin; raise `Invalid` when the last element of its path makes none."""
+    return check_schema(prefix + origin.rsplit("/", 1)[-1].replace("-", "_").replace(".", "_"))
+
+
+def check_schema(name: str) -> str:
+    """Return the name of a schema, or raise `Invalid` (`database-schema`)."""
+    if not _SCHEMA.match(name) or name.startswith("pg_"):
+        message = f"{name[:80]!r} cannot be a schema: it begins with a letter, at most 63 of a-z, 0-9 and _ in all"
+        raise Invalid("database-schema", message)
+    return name
 
 
 def without_driver(error: ModuleNotFoundError) -> Refused:

@@ -20,7 +20,6 @@ from integrator.domain.pseudonyms import pseudonym
 from integrator.operation.processes import generations_of
 from integrator.operation.settings import Installation
 from integrator.recording.forgetting import Forgetting, Standing
-from integrator.recording.logs import LedgerFiles
 from integrator_audit.cli.answering import progress
 from integrator_audit.forgetting.erasure import Erased
 from integrator_audit.store import Ground
@@ -109,7 +108,7 @@ def status(data: reach.Data = reach.HERE, as_json: reach.AsJson = False) -> None
 
 
 def _forgetting(installation: Installation) -> Forgetting:
-    return Forgetting(LedgerFiles(installation.ledger), generations_of(installation))
+    return Forgetting(installation.ledger_files, generations_of(installation))
 
 
 def _person(file: Path | None) -> SubjectRef:

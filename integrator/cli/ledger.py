@@ -18,7 +18,6 @@ from integrator.kafka.deleting import delete_before
 from integrator.operation.provisioning import ADMIN
 from integrator.operation.settings import Installation
 from integrator.recording.consumed import releasable
-from integrator.recording.logs import LedgerFiles
 
 app = typer.Typer(help="The ledger and the topic that fills it.", no_args_is_help=True)
 
@@ -51,7 +50,7 @@ def release(
     except ValueError:
         raise Invalid("day", "Write the day as yyyy-mm-dd.") from None
     installation = Installation.open(data.resolve())
-    found = releasable(LedgerFiles(installation.ledger), backed_up_until=until)
+    found = releasable(installation.ledger_files, backed_up_until=until)
     positions = {} if found is None else dict(found.positions)
     if not dry_run:
         positions = asyncio.run(delete_before(installation.connection(ADMIN), positions))

@@ -26,7 +26,7 @@ from integrator.domain.topics import DISCLOSURES, agency_topic, source_principal
 from integrator.kafka.access import OPERATOR
 from integrator.kafka.accounts import Accounts, read_accounts, read_ends
 from integrator.operation.processes import readers_of
-from integrator.recording.logs import LedgerFiles, is_shard
+from integrator.recording.logs import is_shard
 from integrator.sdk.delivered import Delivered
 from integrator.sdk.message import SourceMessage
 from integrator.sdk.owner import RegistryOwner
@@ -228,7 +228,7 @@ class Play:
         """Tell whether every disclosure is in the ledger and the published files show it."""
         installation = self.stage.installation
         ends = await read_ends(installation.connection(OPERATOR), [DISCLOSURES])
-        files = LedgerFiles(installation.ledger)
+        files = installation.ledger_files
         for log in files.logs():
             reader = self.readers.reader(log)
             published = files.public(log) / "checkpoint"

@@ -18,7 +18,7 @@ from integrator.domain.identifiers import split_stream
 from integrator.domain.topics import QUARANTINE, source_topic
 from integrator.kafka.access import OPERATOR
 from integrator.kafka.accounts import read_accounts, read_all, read_ends, read_steps
-from integrator.recording.logs import EPOCHS, INSTITUTION, LedgerFiles
+from integrator.recording.logs import EPOCHS, INSTITUTION
 
 Document = dict[str, Any]
 
@@ -78,7 +78,7 @@ async def _published(play: Play) -> Document:
 
 
 def _logs(play: Play) -> Document:
-    files = LedgerFiles(play.stage.installation.ledger)
+    files = play.stage.installation.ledger_files
     shown: Document = {"subjects": [], "institution": None, "days": None}
     for name in files.logs():
         reader = play.readers.reader(name)

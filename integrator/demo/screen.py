@@ -14,7 +14,6 @@ from integrator.demo.report import Document
 from integrator.demo.scenarios import Right
 from integrator.domain.decision import UNIDENTIFIED
 from integrator.domain.errors import Refused
-from integrator.recording.logs import LedgerFiles
 from integrator.sdk.delivered import Delivered
 from integrator.sdk.message import SourceMessage
 
@@ -96,7 +95,7 @@ def further(play: Play) -> str:
     """Return how to look further while the demonstration stays up."""
     installation = play.stage.installation
     data = f"--data {installation.data}"
-    shard = LedgerFiles(installation.ledger).public(play.readers.latest("s0").origin.rpartition("/")[2])
+    shard = installation.ledger_files.public(play.readers.latest("s0").origin.rpartition("/")[2])
     vkey = play.readers.latest("s0").vkey
     child = next(iter(play.story.newborn), "")
     return f"""

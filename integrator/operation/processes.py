@@ -54,7 +54,7 @@ from integrator.recording.keeper import Terms
 from integrator.recording.label_service import LabelKeys
 from integrator.recording.label_wire import LEDGER, PEOPLE, LabelClient
 from integrator.recording.label_wire import serve as serve_labels
-from integrator.recording.logs import LedgerFiles, Naming, wall_clock
+from integrator.recording.logs import Naming, wall_clock
 from integrator.recording.openings import Openings
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.quotas import Quotas
@@ -106,7 +106,7 @@ def generations_of(installation: Installation) -> FileGenerationKeys:
 
 def readers_of(installation: Installation) -> Readers:
     """Return the logs of this installation, for reading."""
-    return Readers(LedgerFiles(installation.ledger), generation_key=generations_of(installation))
+    return Readers(installation.ledger_files, generation_key=generations_of(installation))
 
 
 async def run_feeder(installation: Installation, stop: asyncio.Event) -> None:
@@ -138,7 +138,7 @@ async def run_worker(installation: Installation, stop: asyncio.Event) -> None:
             lanes=installation.settings.lanes,
             engine=engine,
             directories=directory,
-            brakes=LedgerBrakes(LedgerFiles(installation.ledger).state),
+            brakes=LedgerBrakes(installation.ledger_files.state),
         )
         await worker.run(stop)
     finally:
@@ -200,7 +200,7 @@ async def run_ledger(installation: Installation, stop: asyncio.Event) -> None:
     connection = installation.connection(access.LEDGER)
     store = installation.secrets
     process = LedgerProcess(
-        LedgerFiles(installation.ledger),
+        installation.ledger_files,
         naming=Naming(installation.settings.host, installation.settings.installation),
         keys=Keys(store.create("ledger-signing", key), generations_of(installation)),
         directories=directory,
@@ -244,7 +244,7 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
         readers = readers_of(installation)
         stack.callback(readers.close)
         openings = Openings(readers.subjects, directory, key=store.create("pseudonym-ledger", key))
-        searches = Searches(LedgerFiles(installation.ledger))
+        searches = Searches(installation.ledger_files)
         stack.callback(searches.close)
         auditing = Auditing(
             searches,
@@ -289,7 +289,7 @@ async def run_api(installation: Installation, stop: asyncio.Event) -> None:
 def _histories(installation: Installation, readers: Readers) -> Histories:
     store = installation.secrets
     return Histories(
-        LedgerFiles(installation.ledger),
+        installation.ledger_files,
         readers,
         LabelClient(installation.labels, PEOPLE),
         key=store.create("pseudonym-ledger", key),

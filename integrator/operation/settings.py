@@ -6,7 +6,7 @@ An installation is a directory:
     secrets/        one file each, mode 0600
     kafka/          the development broker, when there is one
     directory/      this machine's copy of the reference directory (LMDB)
-    ledger/         one SQLite file per log, person keys apart, `public/` with the static files
+    ledger/         one SQLite file per log, or none with `ledger_database`; `public/` with the static files
     logs/, run/     what the processes write while they run
 """
 
@@ -17,6 +17,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -25,8 +26,12 @@ from integrator.domain.errors import Invalid, Refused
 from integrator.kafka.connection import Connection
 from integrator.kafka.development import status_of
 from integrator.operation.secrets import FileSecrets, Secrets, password
+from integrator.recording.logs import Databases, LedgerFiles
+from integrator_audit.stores import holds_password, is_url
 
 FILE = "settings.toml"
+PASSWORDS = "pgpass"
+"""The secret with the passwords of the ledger's databases, in the form of libpq."""
 
 
 class Settings(BaseSettings):
@@ -43,6 +48,10 @@ class Settings(BaseSettings):
     """Fixed at installation."""
     ledger_shards: int = Field(default=1, ge=1, le=256)
     """How many subject shards the lanes are divided over, each with a writer of its own; fixed at installation."""
+    ledger_database: str = ""
+    """`postgresql://` URL of the database that has the logs and the index of the days; empty keeps them in files."""
+    ledger_vault: str = ""
+    """The same of the people's keys: a database with a role and a plan of backups of its own."""
     ledger_unlisted: int = Field(default=64, ge=0, le=65_536)
     """How many entries of each day are unlisted: padding, and among it what a supervisor's order withholds."""
     ledger_policy: str = ""
@@ -68,6 +77,25 @@ class Settings(BaseSettings):
     def _shards_have_lanes(self) -> Self:
         if self.ledger_shards > self.lanes:
             raise ValueError("ledger_shards is at most lanes: a shard without a lane would stay empty")
+        return self
+
+    @model_validator(mode="after")
+    def _databases_can_be_used(self) -> Self:
+        given = {"ledger_database": self.ledger_database, "ledger_vault": self.ledger_vault}
+        for member, url in given.items():
+            # What was given is not repeated: it may hold a password.
+            if url and not is_url(url):
+                raise ValueError(f"{member} is a URL such as postgresql://ledger_writer@db.internal/ledger")
+            if holds_password(url):
+                raise ValueError(
+                    f"{member} holds a password: put that into secrets/{PASSWORDS}, in the form of ~/.pgpass"
+                )
+            if "schema=" in url:
+                raise ValueError(f"{member} names a schema: each log gets one of its own")
+        if bool(self.ledger_database) != bool(self.ledger_vault):
+            raise ValueError(
+                "ledger_database and ledger_vault are set together: the keys are in a database of their own"
+            )
         return self
 
     @property
@@ -136,8 +164,13 @@ class Installation:
 
     @property
     def ledger(self) -> Path:
-        """Where the logs are."""
+        """Where the ledger's files are."""
         return self.data / "ledger"
+
+    @property
+    def ledger_files(self) -> LedgerFiles:
+        """The ledger's files and stores."""
+        return LedgerFiles(self.ledger, self._databases())
 
     @property
     def labels(self) -> Path:
@@ -169,6 +202,17 @@ class Installation:
                     "not-running", f"The installation in {self.data} does not run: start it with `integrator run`."
                 ) from None
         return f"http://{self.settings.http_host}:{port}"
+
+    def _databases(self) -> Databases | None:
+        if not self.settings.ledger_database:
+            return None
+        passwords = self.data / "secrets" / PASSWORDS
+        extra = f"passfile={quote(str(passwords.resolve()), safe='/')}" if passwords.is_file() else ""
+
+        def completed(url: str) -> str:
+            return url if not extra or "passfile=" in url else f"{url}{'&' if '?' in url else '?'}{extra}"
+
+        return Databases(completed(self.settings.ledger_database), completed(self.settings.ledger_vault))
 
     def connection(self, principal: str) -> Connection:
         """Return how `principal` connects, with its password from the secrets (made when it is new)."""

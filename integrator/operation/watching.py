@@ -16,7 +16,6 @@ from integrator.http.ports import LedgerCare, LedgerHead, StreamLag
 from integrator.kafka.access import OPERATOR
 from integrator.kafka.accounts import read_accounts, read_ends
 from integrator.operation.settings import Installation
-from integrator.recording.logs import LedgerFiles
 from integrator.recording.readers import Readers
 
 
@@ -46,7 +45,7 @@ class InstallationWatch:
         told: dict[str, Any] = {}
         # Absent while the ledger's process has said nothing yet.
         with contextlib.suppress(OSError, ValueError):
-            told = json.loads(LedgerFiles(self._installation.ledger).state.read_bytes())
+            told = json.loads(self._installation.ledger_files.state.read_bytes())
         days: dict[str, Any] = told.get("days", {})
         aside = sum(len(reader.set_asides()) for reader in self._readers.every())
         return LedgerCare(

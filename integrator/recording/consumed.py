@@ -72,22 +72,22 @@ def releasable(files: LedgerFiles, *, backed_up_until: date) -> Release | None:
 
 
 def _newest_sealed(files: LedgerFiles) -> date | None:
-    if not files.vkey(EPOCHS).is_file():
+    if EPOCHS not in files.logs():
         return None
-    with translated(), contextlib.closing(open_reading(files.database(EPOCHS))) as reading:
+    with translated(), contextlib.closing(open_reading(files.store(EPOCHS))) as reading:
         head = reading.head()
     return None if head is None or not head.size else date_of(head.size - 1)
 
 
 def _standing(files: LedgerFiles) -> tuple[Positions, int]:
     """Return how far the newest log of each shard has read, and when the last of them was extended."""
-    newest = {series_of(log): log for log in files.logs() if is_shard(log) and files.vkey(log).is_file()}
+    newest = {series_of(log): log for log in files.logs() if is_shard(log)}
     if not newest:
         raise Unavailable("no-log", f"There is no subject shard in {files.root} yet.")
     positions: dict[tuple[str, int], int] = {}
     last = 0
     for log in newest.values():
-        with translated(), contextlib.closing(open_reading(files.database(log))) as reading, reading.snapshot():
+        with translated(), contextlib.closing(open_reading(files.store(log))) as reading, reading.snapshot():
             head = reading.head()
             last = max(last, 0 if head is None else head.at)
             positions |= {place: end for place, end in reading.positions().items() if place[0] == DISCLOSURES}

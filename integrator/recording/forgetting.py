@@ -23,7 +23,8 @@ from integrator.recording.failures import translated
 from integrator.recording.logs import EPOCHS, Clock, LedgerFiles, half_year_of, is_shard, shard_number, wall_clock
 from integrator.recording.searching import update_indexes
 from integrator_audit import Vault
-from integrator_audit.completeness.indexfile import SqliteIndex
+from integrator_audit.completeness.index import IndexStore
+from integrator_audit.completeness.indexes import open_index
 from integrator_audit.errors import Busy
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.forgetting.erasure import Erased, Eraser, Finished, Log
@@ -48,7 +49,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Erases from the files of one installation. One process at a time; the others wait."""
+    """Erases from the stores of one installation. One process at a time; the others wait."""
 
     files: LedgerFiles
     generations: GenerationKeys
@@ -93,20 +94,20 @@ class Forgetting:
 
     @contextmanager
     def _eraser(self, names: Sequence[str]) -> Generator[Eraser]:
-        if not self.files.persons.is_file():
+        here = self.files.logs()
+        if not here:
             raise Unavailable("no-log", f"There is no ledger in {self.files.root} yet: nothing can be erased.")
         with ExitStack() as stack:
-            index = _patiently(lambda: SqliteIndex.open(self.files.index)) if self.files.index.is_file() else None
+            index = _patiently(lambda: open_index(self.files.index)) if EPOCHS in here else None
             if index is not None:
                 stack.callback(index.close)
             keys = Vault.open(self.files.persons, self.generations)
             stack.callback(keys.close)
             logs: list[Log] = []
             for name in names:
-                # The writer names a log's key once its file is made.
-                if name == EPOCHS or not self.files.vkey(name).is_file():
+                if name == EPOCHS:
                     continue
-                store = open_erasing(self.files.database(name))
+                store = open_erasing(self.files.store(name))
                 stack.callback(store.close)
                 identity = store.identity()
                 if identity is not None:
@@ -114,11 +115,11 @@ class Forgetting:
             yield Eraser(logs, keys=keys, index=index, register=Register(self.files.erasures), clock=self.clock)
 
 
-def _patiently(open_index: Callable[[], SqliteIndex]) -> SqliteIndex:
+def _patiently(opening: Callable[[], IndexStore]) -> IndexStore:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            return open_index()
+            return opening()
         except Busy:
             if time.monotonic() > end:
                 raise

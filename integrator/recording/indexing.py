@@ -3,7 +3,8 @@
 Nothing waits for it: a search looks at what no block holds yet by itself, up to some blocks. A process that dies leaves
 whole blocks, and the next one goes on after them.
 
-`python -m integrator.recording.indexing DIR` brings every log below `DIR` up to date once.
+`python -m integrator.recording.indexing DIR [URL]` brings every log once up to date that is named in `DIR`, and stands
+there or in the database at `URL`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 
 from integrator import telemetry
 from integrator.domain.errors import IntegratorError
-from integrator.recording.logs import LedgerFiles
+from integrator.recording.logs import Databases, LedgerFiles
 from integrator.recording.searching import Searches, update_indexes
 from integrator.recording.threads import in_thread
 
@@ -51,8 +52,10 @@ class Indexing:
         if not (behind or (self._last is not None and time.monotonic() - self._last > AGAIN)):
             self._last = time.monotonic() if self._last is None else self._last
             return False
+        files = self._searches.files
+        where = [str(files.root), *([] if files.databases is None else [files.databases.ledger])]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "integrator.recording.indexing", str(self._searches.files.root),
+            sys.executable, "-m", "integrator.recording.indexing", *where,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -71,10 +74,10 @@ class Indexing:
         return True
 
 
-def main(root: Path) -> int:
-    """Bring every log below `root` up to date; return the exit code, 1 with a sentence on standard error."""
+def main(root: Path, database: str | None = None) -> int:
+    """Bring every log up to date; return the exit code, 1 with a sentence on standard error."""
     try:
-        update_indexes(LedgerFiles(root))
+        update_indexes(LedgerFiles(root, None if database is None else Databases(database, vault="")))
     except IntegratorError as error:
         sys.stderr.write(f"{error.message} ({error.code})\n")
         return 1
@@ -82,4 +85,4 @@ def main(root: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:3]))

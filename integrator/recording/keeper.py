@@ -131,7 +131,7 @@ class Keeper:
 
         def open_log(log: str, positions: Positions) -> LedgerWriter:
             signer = self._setting.signer(log)
-            place = self._setting.files.database(log)
+            place = self._setting.files.store(log)
             return LedgerWriter.open(place, origin=signer.name, signer=signer, vault=vault, positions=positions)
 
         now = self._setting.clock()
@@ -151,7 +151,7 @@ class Keeper:
             stack.callback(shown.close)
             self.published = shown.size
             with translated():
-                reader = await in_thread(LedgerReader.open, self._setting.files.database(place.log))
+                reader = await in_thread(LedgerReader.open, self._setting.files.store(place.log))
             stack.callback(reader.close)
             sequencer = await in_thread(self._sequencer, place, ledger, reader, vault)
             await self._fill_and_publish(sequencer, shown, stop)
@@ -227,7 +227,7 @@ class Keeper:
             recorded = ledger.positions()
             if self._name != INSTITUTION:
                 constant = share_of(setting.terms.unlisted, self._share.number, self._share.of)
-                with contextlib.closing(open_reading(setting.files.database(self.log))) as reading:
+                with contextlib.closing(open_reading(setting.files.store(self.log))) as reading:
                     padding = Padding(constant, reading, log=self.log, now=now)
                 releases = Releases(setting.files, self._name, vault, recorded=recorded)
                 return SubjectRecorder(DisclosureRecorder(), reader), Together(releases, padding)
@@ -240,7 +240,7 @@ class Keeper:
             # A refusal may be written again just after its half-year is over.
             refusals: set[str] = set()
             for log in setting.files.series(INSTITUTION)[-2:]:
-                with contextlib.closing(LedgerReader.open(setting.files.database(log))) as before:
+                with contextlib.closing(LedgerReader.open(setting.files.store(log))) as before:
                     refusals |= _refusals(before)
         keys = OwnKeys(setting.files, half, recorded=recorded)
         return InstitutionRecorder(refusals), Together(keys, Erasures(setting.files.erasures, recorded=recorded))

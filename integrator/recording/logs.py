@@ -1,21 +1,24 @@
-"""Names the logs of an installation and the files that each has.
+"""Names the logs of an installation, and says where each has its store and its files.
 
 An origin is hashed into every entry of its log, so it is final: `<host>/ledger/<installation>/<log>`, where `<log>` is
 `s<shard>-<yyyy>h<1|2>` or `institution-<yyyy>h<1|2>`, by the half-year that it is of, or `epochs`, which never ends.
 A *series* is a log with those that follow it, half-year after half-year: `s0`, `institution`.
 
-    ledger/s0-2026h2.sqlite           entries, tiles, checkpoints and positions of one log
-    ledger/epochs.sqlite              the log with one leaf for each day
-    ledger/epochs-index.sqlite        the tries of the days, from which a person's list is proved
+    ledger/s0-2026h2.sqlite         * entries, tiles, checkpoints and positions of one log
+    ledger/epochs.sqlite            * the log with one leaf for each day
+    ledger/epochs-index.sqlite      * the tries of the days, from which a person's list is proved
+    ledger/persons.sqlite           * the people's keys, apart: what erasure deletes
     ledger/s0-2026h2.search.sqlite    its index by part A, for auditors; removed, it is built again
-    ledger/persons.sqlite             the people's keys, apart: what erasure deletes
+    ledger/shards                     how many subject shards there are, for ever
     ledger/labels-2026h2.json         the public key under which people's labels of a half-year can be checked
     ledger/asked/s0-2026h2            what witnesses were asked to cosign, in no backup of the rest
-    ledger/s0-2026h2.vkey             the key with which its checkpoints are verified, one line
+    ledger/s0-2026h2.vkey             the key with which its checkpoints are verified, made once the log is
     ledger/public/s0-2026h2/…         static files by the C2SP paths
     ledger/erasures.jsonl             the register of erasures: counts and grounds, nobody
     ledger/consumed.json              how far the shards had read when days were sealed
     ledger/state.json                 how far the logs are, for operators and for lanes
+
+What has a star may lie in PostgreSQL instead: one schema of a database for each, the people's keys in a database apart.
 """
 
 from __future__ import annotations
@@ -26,12 +29,13 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from integrator.domain.errors import Refused
+from integrator_audit.stores import INDEX_SCHEMA, LOG_SCHEMA, in_schema, log_schemas, schema_of
 
 INSTITUTION = "institution"
 EPOCHS = "epochs"
@@ -131,15 +135,26 @@ class LabelKeyFile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Databases:
+    """Where the ledger is when it is in PostgreSQL: two `postgresql://` URLs that name no schema."""
+
+    ledger: str = field(repr=False)
+    """Of the logs and the index of the days."""
+    vault: str = field(repr=False)
+    """Of the people's keys."""
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerFiles:
-    """Where the files of the ledger are, below `root`."""
+    """Where the files of the ledger are, below `root`, and its stores: there too, or in databases."""
 
     root: Path
+    databases: Databases | None = None
 
     @property
-    def persons(self) -> Path:
-        """The store of the people's keys."""
-        return self.root / "persons.sqlite"
+    def persons(self) -> Path | str:
+        """The store of the people's keys: a file or a URL."""
+        return self.root / "persons.sqlite" if self.databases is None else self.databases.vault
 
     @property
     def erasures(self) -> Path:
@@ -156,9 +171,20 @@ class LedgerFiles:
         """How far the logs are."""
         return self.root / "state.json"
 
-    def database(self, log: str) -> Path:
-        """The file of one log."""
-        return self.root / f"{log}.sqlite"
+    def store(self, log: str) -> Path | str:
+        """The store of one log: a file or a URL."""
+        if self.databases is None:
+            return self.root / f"{log}.sqlite"
+        return in_schema(self.databases.ledger, schema_of(log))
+
+    def stores(self) -> list[str]:
+        """Return the names of the logs whose stores are there. Raises what connecting to a database raises."""
+        if self.databases is None:
+            found = (path.stem for path in self.root.glob("*.sqlite"))
+        else:
+            schemas = log_schemas(self.databases.ledger)
+            found = (schema.removeprefix(LOG_SCHEMA).replace("_", "-") for schema in schemas)
+        return sorted(name for name in found if is_log(name))
 
     def search(self, log: str) -> Path:
         """The index of one log by what its entries say; it can be removed at any time."""
@@ -173,9 +199,11 @@ class LedgerFiles:
         return self.root / "public" / log
 
     def logs(self) -> list[str]:
-        """Return the names of all logs that exist here, in the order of their names."""
-        found = (path.stem for path in self.root.glob("*.sqlite"))
-        return sorted(name for name in found if is_log(name))
+        """Return the names of all logs that exist here, in the order of their names.
+
+        The writer names a log's key once its store is made.
+        """
+        return sorted(path.stem for path in self.root.glob("*.vkey") if is_log(path.stem))
 
     def series(self, series: str) -> list[str]:
         """Return the logs of one series that exist here, the oldest first."""
@@ -204,6 +232,13 @@ class LedgerFiles:
         )
 
     @property
-    def index(self) -> Path:
-        """The tries of the days."""
-        return self.root / "epochs-index.sqlite"
+    def index(self) -> Path | str:
+        """The tries of the days: a file or a URL."""
+        if self.databases is None:
+            return self.root / "epochs-index.sqlite"
+        return in_schema(self.databases.ledger, schema_of(EPOCHS, INDEX_SCHEMA))
+
+    @property
+    def shards(self) -> Path:
+        """How many subject shards there are."""
+        return self.root / "shards"

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from integrator import telemetry
 from integrator.domain import topics
-from integrator.domain.errors import IntegratorError, Refused, Unavailable
+from integrator.domain.errors import IntegratorError, Unavailable
 from integrator.recording.failures import translated
+from integrator.recording.inventory import check_inventory
 from integrator.recording.keeper import PLAIN, Keeper, Setting, Terms, first, pause, write
 from integrator.recording.logs import (
     EPOCHS,
@@ -25,8 +26,6 @@ from integrator.recording.logs import (
     Clock,
     LedgerFiles,
     Naming,
-    half_year_of,
-    series_of,
     shard,
     wall_clock,
 )
@@ -93,11 +92,11 @@ class LedgerProcess:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the logs until `stop` is set; then the batches in hand are finished and the last state is published.
 
-        Raises `Refused` or `Tampered` when a log must not go on: another key, an older backup, another cluster, another
-        number of shards.
+        Raises `Refused` or `Tampered` when a log must not go on: another key, an older backup, another cluster, a store
+        that is gone, another number of shards; `Unavailable` when a database does not answer at the start.
         """
         self._files.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._check_shards()
+        await in_thread(check_inventory, self._setting)
         with translated():
             vault = await in_thread(Vault.open, self._files.persons, self._keys.generation)
         try:
@@ -112,17 +111,6 @@ class LedgerProcess:
         finally:
             vault.close()
         await self._tell_once()
-
-    def _check_shards(self) -> None:
-        """Refuse another number of shards: entries of a lane would be looked for in a shard that never read it."""
-        ours = set(self._setting.series)
-        there = {series_of(log) for log in self._files.logs() if half_year_of(log)}
-        if there and there != ours:
-            raise Refused(
-                "ledger-shards",
-                f"The ledger has the series {', '.join(sorted(there))}; `ledger_shards` says "
-                f"{', '.join(sorted(ours))}. The number is fixed at installation: set it back.",
-            )
 
     async def _seal(
         self, vault: Vault, service: LabelService, recipients: RecipientSecrets, stop: asyncio.Event

@@ -64,7 +64,7 @@ def publication(
     """
     with translated():
         if policy is None:
-            return AtOnce(files.database(log), files.public(log), log)
+            return AtOnce(files.store(log), files.public(log), log)
         return ByQuorum(files, log, writer=writer, key=key, policy=policy)
 
 
@@ -73,8 +73,8 @@ class AtOnce:
 
     interval = AT_ONCE
 
-    def __init__(self, database: Path, directory: Path, log: str) -> None:
-        self._reader = LedgerReader.open(database)
+    def __init__(self, store: Path | str, directory: Path, log: str) -> None:
+        self._reader = LedgerReader.open(store)
         self._directory, self._log = directory, log
         self.size = -1
         try:

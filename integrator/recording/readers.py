@@ -19,18 +19,13 @@ from integrator_audit.generationkeys import GenerationKeys
 from integrator_audit.stores import open_reading
 
 
-def _whole(files: LedgerFiles) -> list[str]:
-    """Return the logs that can be read: the writer names a log's key once its file is made."""
-    return [name for name in files.logs() if files.vkey(name).is_file()]
-
-
 @contextmanager
 def open_log(files: LedgerFiles, log: str) -> Generator[LedgerReader]:
     """Lend a reader of one log that opens part A only. Raises `Unavailable` (`no-log`)."""
-    if log not in _whole(files):
+    if log not in files.logs():
         raise Unavailable("no-log", "There is no such log here, or not yet.")
     with translated():
-        reader = LedgerReader.open(files.database(log))
+        reader = LedgerReader.open(files.store(log))
         try:
             yield reader
         finally:
@@ -50,7 +45,7 @@ class Readers:
 
     def __contains__(self, log: str) -> bool:
         """Tell whether there is a log of that name here."""
-        return log in _whole(self._files)
+        return log in self._files.logs()
 
     def reader(self, log: str) -> LedgerReader:
         """Return the reader of the log called `log`. Raises `Unavailable` (`no-log`)."""
@@ -60,7 +55,7 @@ class Readers:
                 if log not in self:
                     raise Unavailable("no-log", "There is no such log here, or not yet.")
                 with translated():
-                    found = LedgerReader.open(self._files.database(log), vault=self._keys())
+                    found = LedgerReader.open(self._files.store(log), vault=self._keys())
                 self._open[log] = found
             return found
 
@@ -76,7 +71,7 @@ class Readers:
 
     def latest(self, series: str) -> LedgerReader:
         """Return the reader of the newest log of `series` (`s0`, `institution`). Raises `Unavailable` (`no-log`)."""
-        names = [name for name in _whole(self._files) if name.rpartition("-")[0] == series]
+        names = [name for name in self._files.logs() if name.rpartition("-")[0] == series]
         if not names:
             raise Unavailable("no-log", "The ledger has not been made yet.")
         return self.reader(max(names))
@@ -84,7 +79,7 @@ class Readers:
     def subjects(self) -> list[tuple[str, list[LedgerReader]]]:
         """Return the subject shards by half-year, the newest first, each half-year's in the order of their numbers."""
         halves: dict[str, list[str]] = {}
-        for name in _whole(self._files):
+        for name in self._files.logs():
             if is_shard(name):
                 halves.setdefault(half_year_of(name), []).append(name)
         return [
@@ -95,12 +90,12 @@ class Readers:
     def written(self) -> tuple[LedgerReader, list[LedgerReader]]:
         """Return the institution log and the subject shards that are written now. Raises `Unavailable` (`no-log`)."""
         institution = self.latest(INSTITUTION)
-        numbers = sorted({shard_number(name) for name in _whole(self._files) if is_shard(name)})
+        numbers = sorted({shard_number(name) for name in self._files.logs() if is_shard(name)})
         return institution, [self.latest(shard(number)) for number in numbers]
 
     def vkeys(self) -> list[str]:
         """Return the verification keys of all logs, in the order of their names."""
-        return [self._files.vkey(name).read_text("utf-8").strip() for name in _whole(self._files)]
+        return [self._files.vkey(name).read_text("utf-8").strip() for name in self._files.logs()]
 
     def label_keys(self) -> dict[str, dict[str, object]]:
         """Return the public label keys by half-year: `spki` and the nine roots of `certificate`, in base64."""
@@ -108,13 +103,13 @@ class Readers:
 
     def unlisted(self, log: str) -> int:
         """Return how many entries of a log are listed under nobody: padding, and what an order withholds."""
-        with translated(), contextlib.closing(open_reading(self._files.database(log))) as reading:
+        with translated(), contextlib.closing(open_reading(self._files.store(log))) as reading:
             head = reading.head()
             return 0 if head is None else len(reading.unlisted_between(0, head.size))
 
     def every(self) -> list[LedgerReader]:
         """Return the readers of all logs that exist, in the order of their names."""
-        return [self.reader(name) for name in _whole(self._files)]
+        return [self.reader(name) for name in self._files.logs()]
 
     def _keys(self) -> Vault:
         if self._vault is None:

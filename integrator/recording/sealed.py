@@ -25,7 +25,7 @@ from integrator.recording.readers import Readers
 from integrator_audit import LedgerReader
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.epoch import EpochLeaf
-from integrator_audit.completeness.indexfile import SqliteIndex
+from integrator_audit.completeness.indexes import read_index
 from integrator_audit.completeness.presenting import Sealed, account, history
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.halfyear import date_of, first_day, number_of, period_name, period_of
@@ -111,11 +111,11 @@ class Histories:
 
     @contextmanager
     def _sealed(self) -> Generator[Sealed]:
-        if EPOCHS not in self._readers or not self._files.index.is_file():
+        if EPOCHS not in self._readers:
             raise Unavailable("no-days", "No day has been sealed yet: come back tomorrow.")
         with translated():
             # One for each document: an index is not shared between threads.
-            index = SqliteIndex.read_only(self._files.index)
+            index = read_index(self._files.index)
         with contextlib.closing(index):
             yield Sealed(self._readers.reader(EPOCHS), index, self._shards)
 
@@ -143,7 +143,7 @@ class _Logs:
 
     def _reading(self, log: str) -> Reading:
         if log not in self._open:
-            self._open[log] = self._stack.enter_context(contextlib.closing(open_reading(self._files.database(log))))
+            self._open[log] = self._stack.enter_context(contextlib.closing(open_reading(self._files.store(log))))
         return self._open[log]
 
 

@@ -28,7 +28,8 @@ from integrator.recording.logs import EPOCHS, INSTITUTION, Clock, LabelKeyFile, 
 from integrator.recording.publication import Publication, publication
 from integrator.recording.threads import in_thread
 from integrator_audit import RawLog, Signer
-from integrator_audit.completeness.indexfile import SqliteIndex
+from integrator_audit.completeness.index import IndexStore
+from integrator_audit.completeness.indexes import open_index
 from integrator_audit.completeness.listing import LabelService
 from integrator_audit.completeness.recipients import RecipientSecrets
 from integrator_audit.completeness.sealing import SETTLING_MS, PeriodLogs, Sealer, Secrets
@@ -125,9 +126,9 @@ class Days:
         with ExitStack() as stack:
             with translated():
                 # The index first: it has the lock that keeps a second sealer away.
-                index = SqliteIndex.open(self.files.index)
+                index = open_index(self.files.index)
                 stack.callback(index.close)
-                place = self.files.database(EPOCHS)
+                place = self.files.store(EPOCHS)
                 epochs = RawLog.open(place, origin=self.signer.name, signer=self.signer)
                 stack.callback(epochs.close)
             write_once(self.files.vkey(EPOCHS), self.signer.vkey)
@@ -181,7 +182,7 @@ class Days:
 class _Opened:
     """What is open until the next failure."""
 
-    index: SqliteIndex
+    index: IndexStore
     epochs: RawLog
     sealer: Sealer
     publication: Publication
@@ -210,9 +211,8 @@ class _Logs:
         self._open.clear()
 
     def _reading(self, log: str) -> Reading | None:
-        # The writer names a log's key once its file is made.
-        if log not in self._open and self._files.vkey(log).is_file():
-            self._open[log] = open_reading(self._files.database(log))
+        if log not in self._open and log in self._files.logs():
+            self._open[log] = open_reading(self._files.store(log))
         return self._open.get(log)
 
 

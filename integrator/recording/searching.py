@@ -192,7 +192,7 @@ class Searches:
             found = self._open.get(log)
             if found is None:
                 try:
-                    stored = StoredLog.open(self.files.database(log))
+                    stored = StoredLog.open(self.files.store(log))
                 except Unavailable as error:
                     if error.code == "ledger-empty":
                         return None  # its process is just making it
@@ -239,7 +239,7 @@ def update_indexes(files: LedgerFiles) -> int:
             continue
         with translated():
             try:
-                log = StoredLog.open(files.database(name))
+                log = StoredLog.open(files.store(name))
             except Unavailable:
                 continue  # its process is just making it
             try:

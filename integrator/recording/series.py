@@ -65,7 +65,7 @@ def standing(
 
 def _end(files: LedgerFiles, log: str) -> Positions:
     with translated():
-        reader = open_reading(files.database(log))
+        reader = open_reading(files.store(log))
         try:
             if not reader.is_closed():
                 raise Tampered(

@@ -152,7 +152,7 @@ class Releases:
         """Yield what orders withhold in the newest logs of the shard and was not released."""
         for log in self._files.series(self._series)[-_LOGS:]:
             found: dict[bytes, list[int]] = {}
-            with contextlib.closing(open_reading(self._files.database(log))) as reading:
+            with contextlib.closing(open_reading(self._files.store(log))) as reading:
                 head = reading.head()
                 for index in reading.unlisted_between(0, 0 if head is None else head.size):
                     row = reading.entry(index)
@@ -167,7 +167,7 @@ class Releases:
                     yield hidden
 
     def _released(self, hidden: _Hidden, now: int) -> Iterator[Entry]:
-        with contextlib.closing(LedgerReader.open(self._files.database(hidden.log), vault=self._vault)) as reader:
+        with contextlib.closing(LedgerReader.open(self._files.store(hidden.log), vault=self._vault)) as reader:
             for index in hidden.indices:
                 try:
                     parts = release(reader.opening(index, _ALL))

@@ -190,7 +190,7 @@ async def write(running: Running, key: bytes | None, value: bytes | None, *, par
 
 async def seal(house: House) -> None:
     """Let two days pass for the ledger alone: today, with the canary's entry, and tomorrow."""
-    installation, files = house.installation, LedgerFiles(house.installation.ledger)
+    installation, files = house.installation, house.installation.ledger_files
     secrets, today = installation.secrets, day_of(wall_clock())
     identities = Identities(secrets.get("label-identities"), random=lambda _: b"")
     ledger_key = secrets.get("pseudonym-ledger")
@@ -228,7 +228,7 @@ async def seal(house: House) -> None:
 async def is_sealed(files: LedgerFiles, day: int, *, notes: int) -> bool:
     if not files.consumed.is_file() or len(json.loads(files.consumed.read_text())) < notes:
         return False
-    with closing(open_reading(files.database("epochs"))) as reading:
+    with closing(open_reading(files.store("epochs"))) as reading:
         head = reading.head()
     return head is not None and head.size == day + 1
 

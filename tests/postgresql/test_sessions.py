@@ -6,10 +6,11 @@ import psycopg
 import pytest
 
 from integrator_audit import AuditError, Busy, Invalid, Refused, Tampered, Unavailable
-from integrator_audit.postgresql.address import Address, schema_of
+from integrator_audit.postgresql.address import Address
 from integrator_audit.postgresql.lease import Lease
 from integrator_audit.postgresql.migrations import check_migrated, migrate, scripts
 from integrator_audit.postgresql.session import Session
+from integrator_audit.stores import schema_of
 from tests.postgresql.conftest import OwnServer
 
 SCHEMA = "ledger_s0_2026h2"

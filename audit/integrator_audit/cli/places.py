@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from integrator_audit.errors import Invalid, Unavailable
-from integrator_audit.stores import is_url
+from integrator_audit.stores import holds_password, in_schema, is_url
 
 VARIABLE: Final = "INTEGRATOR_AUDIT_DATABASE"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
-_PASSWORD: Final = re.compile(r"://[^/?@]*:[^/?]*@|[?&](?:password|sslpassword)=")
 
 
 def read_place(text: str) -> Path | str:
@@ -28,7 +27,7 @@ def read_place(text: str) -> Path | str:
     (`database-password`, `database-url`), `Unavailable` (`database-file`).
     """
     if is_url(text):
-        if _PASSWORD.search(text):
+        if holds_password(text):
             message = (
                 "a password in an argument can be read by everybody on this machine, so it was not used: put the URL "
                 f"into a file, and name that in {VARIABLE}"
@@ -39,7 +38,7 @@ def read_place(text: str) -> Path | str:
     if not given or not _NAME.match(text) or Path(text).exists():
         return Path(text)
     url = given if is_url(given) else _url_in(Path(given))
-    return f"{url}{'&' if '?' in url else '?'}schema={text}"
+    return in_schema(url, text)
 
 
 def need_file(place: Path | str, what: str) -> None:

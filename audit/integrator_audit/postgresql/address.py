@@ -3,8 +3,6 @@
 - A URL is `postgresql://[user[:password]@]host[:port]/database[?parameter=value&…]`, with every parameter of libpq and
   one of ours: `schema`, the log among those of the database.
 - A password never leaves this module but to the driver: `label` names host and database only, `repr` shows the label.
-- One schema holds one log. Its name is the last element of the origin's path: `…/ledger/demo/s0-2026h2` is in
-  `ledger_s0_2026h2`.
 """
 
 from __future__ import annotations
@@ -17,11 +15,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from integrator_audit.errors import Invalid
-from integrator_audit.stores import is_url
+from integrator_audit.stores import check_schema, is_url
 
-PREFIX: Final = "ledger_"
-# SPEC libpq: identifiers are cut at 63 bytes; a name that is cut would silently be another log's.
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 # Where a password with an "@" or "/" was not encoded, its end shows up as host or database: such names are not shown.
 _HOST: Final = re.compile(r"[A-Za-z0-9._:/\[\],-]{1,200}\Z")
 _DATABASE: Final = re.compile(r"[A-Za-z0-9._-]{0,63}\Z")
@@ -69,19 +64,6 @@ class Address:
         schema = check_schema(schemas[0]) if schemas else None
         label = _label(str(values.get("host") or "localhost"), str(values.get("dbname") or values.get("user") or ""))
         return cls(label, schema, make_conninfo("", **(_DEFAULTS | values)))
-
-
-def schema_of(origin: str, prefix: str = PREFIX) -> str:
-    """Return the schema of a log by its origin; raise `Invalid` when the last element of its path makes none."""
-    return check_schema(prefix + origin.rsplit("/", 1)[-1].replace("-", "_").replace(".", "_"))
-
-
-def check_schema(name: str) -> str:
-    """Return the name of a schema, or raise `Invalid` (`database-schema`)."""
-    if not _NAME.match(name) or name.startswith("pg_"):
-        message = f"{name[:80]!r} cannot be a schema: it begins with a letter, at most 63 of a-z, 0-9 and _ in all"
-        raise Invalid("database-schema", message)
-    return name
 
 
 def _label(host: str, database: str) -> str:

@@ -15,13 +15,13 @@ from typing import Any, Final, LiteralString
 from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
 from integrator_audit.errors import Refused
 from integrator_audit.halfyear import first_day, last_day
-from integrator_audit.postgresql.address import Address, schema_of
+from integrator_audit.postgresql.address import Address
 from integrator_audit.postgresql.lease import Lease
 from integrator_audit.postgresql.migrations import check_migrated, migrate
 from integrator_audit.postgresql.session import Session
 from integrator_audit.postgresql.vacuum import Vacuum
+from integrator_audit.stores import INDEX_SCHEMA, schema_of
 
-PREFIX: Final = "index_"
 _DAYS: Final[tuple[LiteralString, ...]] = (
     "DELETE FROM page WHERE epoch >= %s",
     "DELETE FROM sealed WHERE epoch >= %s",
@@ -202,7 +202,7 @@ class PostgresIndex:
 
 def _connect(url: str, origin: str | None, *, writing: bool) -> Session:
     address = Address.parse(url)
-    schema = address.schema or (None if origin is None else schema_of(origin, PREFIX))
+    schema = address.schema or (None if origin is None else schema_of(origin, INDEX_SCHEMA))
     if schema is None:
         raise Refused("index-which", f"which index of {address.label}? Add ?schema=… to the URL")
     return Session(address, schema, what="index", writing=writing)

@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, LiteralString
 
 from integrator_audit.errors import Refused
-from integrator_audit.postgresql.address import Address, schema_of
+from integrator_audit.postgresql.address import Address
 from integrator_audit.postgresql.migrations import check_migrated
 from integrator_audit.postgresql.session import Session
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
+from integrator_audit.stores import LOG_SCHEMA, schema_of
 from integrator_audit.tiles import TileRow
 
 _FIRST_BLOCKS: Final = 8
@@ -214,7 +215,12 @@ def named_schema(address: Address, origin: str | None) -> str | None:
     return address.schema or derived
 
 
-def _only_schema(address: Address) -> str:
+def log_schemas(url: str) -> list[str]:
+    """Return the schemas that hold a log and may be read, by name. Raises as `Session` does."""
+    return [name for name in _leased(Address.parse(url)) if name.startswith(LOG_SCHEMA)]
+
+
+def _leased(address: Address) -> list[str]:
     session = Session(address, "public", what="ledger", writing=False)
     try:
         # A log is where its lease is; a schema that we may not look into is none of ours.
@@ -224,9 +230,14 @@ def _only_schema(address: Address) -> str:
         )
     finally:
         session.close()
+    return [name for (name,) in found]
+
+
+def _only_schema(address: Address) -> str:
+    found = _leased(address)
     if len(found) == 1:
-        return found[0][0]
-    names = ", ".join(name for (name,) in found) or "none"
+        return found[0]
+    names = ", ".join(found) or "none"
     message = f"which log of {address.label}? There are: {names}. Add ?schema=… to the URL"
     raise Refused("ledger-which", message)
 

@@ -88,3 +88,37 @@ def test_durations_are_read(duration: str, expected: int) -> None:
 def test_what_is_no_duration_is_refused(duration: str) -> None:
     with pytest.raises(Invalid):
         milliseconds(duration)
+
+
+URL = "postgresql://ledger_writer@db.internal/ledger"
+
+
+@pytest.mark.parametrize(
+    ("ledger", "vault", "said"),
+    [
+        (URL, "", "set together"),
+        ("", URL, "set together"),
+        ("mysql://db/ledger", URL, "ledger_database is a URL"),
+        (URL, "postgresql://vault:hunter2@db/vault", "ledger_vault holds a password"),
+        (URL + "?password=hunter2", URL, "ledger_database holds a password"),
+        (URL + "?schema=other", URL, "ledger_database names a schema"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_said_and_no_password_is_repeated(
+    tmp_path: Path, ledger: str, vault: str, said: str
+) -> None:
+    (tmp_path / FILE).write_text(f'ledger_database = "{ledger}"\nledger_vault = "{vault}"\n', "utf-8")
+    with pytest.raises(Invalid, match=said) as caught:
+        Installation.open(tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_databases_passwords_are_a_secret_of_the_installation(tmp_path: Path) -> None:
+    made = Installation.create(tmp_path, Settings(ledger_database=URL, ledger_vault=URL + "?sslmode=verify-full"))
+    assert made.ledger_files.store("s0-2026h2") == URL + "?schema=ledger_s0_2026h2"
+    assert made.ledger_files.index == URL + "?schema=index_epochs"
+    made.secrets.create("pgpass", lambda: b"db.internal:5432:*:ledger_writer:secret")
+    passwords = f"passfile={(tmp_path / 'secrets' / 'pgpass').resolve()}"
+    assert made.ledger_files.store("s0-2026h2") == f"{URL}?{passwords}&schema=ledger_s0_2026h2"
+    assert made.ledger_files.persons == f"{URL}?sslmode=verify-full&{passwords}"
+    assert Installation.create(tmp_path / "files", Settings()).ledger_files.databases is None

@@ -12,7 +12,6 @@ from integrator.domain.errors import Unavailable
 from integrator.recording.auditing import Auditing
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.institution import InstitutionRecorder
-from integrator.recording.logs import LedgerFiles
 from integrator.recording.quotas import Quotas
 from integrator.recording.readers import Readers
 from integrator.recording.readings import Reading, SubjectRecorder
@@ -37,10 +36,10 @@ class AuditedLedger:
     now: datetime = MORNING
 
     def __post_init__(self) -> None:
-        self.files = LedgerFiles(self.root)
+        self.files = world.files_at(self.root)
         self.vault = Vault.open(self.files.persons, world.GENERATION)
         self.ledgers = {log: self._make(log) for log in (SUBJECTS, INSTITUTION)}
-        self.shard = LedgerReader.open(self.files.database(SUBJECTS))
+        self.shard = LedgerReader.open(self.files.store(SUBJECTS))
         self.subjects = SubjectRecorder(DisclosureRecorder(), self.shard)
         self.institution = InstitutionRecorder()
         self.readers = Readers(self.files, generation_key=world.GENERATION)
@@ -49,7 +48,7 @@ class AuditedLedger:
     def _make(self, log: str) -> LedgerWriter:
         signer = Signer.generate(f"demo.integrator.example/ledger/test/{log}")
         self.files.vkey(log).write_text(signer.vkey)
-        return LedgerWriter.open(self.files.database(log), origin=signer.name, signer=signer, vault=self.vault)
+        return LedgerWriter.open(self.files.store(log), origin=signer.name, signer=signer, vault=self.vault)
 
     def disclose(self, count: int) -> None:
         """Append deliveries about the child and both parents."""

@@ -21,6 +21,7 @@ from integrator.domain.identities import Identities
 from integrator.domain.pseudonyms import pseudonym
 from integrator.domain.purpose import Agency, Purpose, Source
 from integrator.encoding import record_type
+from integrator.recording.logs import Databases, LedgerFiles
 from integrator.recording.sequencer import LogBatch, LogRecord
 from integrator_audit import LedgerWriter, Signer, Vault
 
@@ -306,6 +307,14 @@ class JudgingSource:
         self.closed += 1
 
 
+databases: Databases | None = None
+"""Where the stores of all ledgers are; the tier of PostgreSQL sets it, and runs tests of this one again."""
+
+
+def files_at(root: Path) -> LedgerFiles:
+    return LedgerFiles(root, databases)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that tells nobody when it comes."""
     async with asyncio.timeout(20):
@@ -315,8 +324,9 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def ledger_at(root: Path) -> Generator[LedgerWriter]:
-    vault = Vault.open(root / "persons.sqlite", GENERATION)
-    ledger = LedgerWriter.open(root / "s0-2026h2.sqlite", origin=ORIGIN, signer=SIGNER, vault=vault)
+    files = files_at(root)
+    vault = Vault.open(files.persons, GENERATION)
+    ledger = LedgerWriter.open(files.store("s0-2026h2"), origin=ORIGIN, signer=SIGNER, vault=vault)
     try:
         yield ledger
     finally:

@@ -40,8 +40,8 @@ def openings(tmp_path: Path) -> Generator[Openings]:
     with world.ledger_at(tmp_path) as ledger:
         for number in range(12):
             ledger.append(recorder.read(world.record(world.disclosure(number + 1), number)).make(known))
-    vault = Vault.read_only(tmp_path / "persons.sqlite", world.GENERATION)
-    reader = LedgerReader.open(tmp_path / "s0-2026h2.sqlite", vault=vault)
+    vault = Vault.read_only(world.files_at(tmp_path).persons, world.GENERATION)
+    reader = LedgerReader.open(world.files_at(tmp_path).store("s0-2026h2"), vault=vault)
     yield Openings(lambda: [("2026h2", [reader])], world.StillDirectory(known), key=world.LEDGER_KEY)
     reader.close()
     vault.close()

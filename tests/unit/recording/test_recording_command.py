@@ -22,7 +22,6 @@ from integrator.http import disclosures, problems
 from integrator.http.identity import DEVELOPMENT_KEY, DevelopmentCitizens
 from integrator.operation.settings import Installation, Settings
 from integrator.recording.disclosures import DisclosureRecorder
-from integrator.recording.logs import LedgerFiles
 from integrator.recording.openings import Openings
 from integrator.recording.readers import Readers
 from integrator_audit import Signer
@@ -50,7 +49,7 @@ def running(tmp_path: Path) -> Generator[Running]:
     key = installation.secrets.create(DEVELOPMENT_KEY, lambda: b"c" * 32)
     citizens = DevelopmentCitizens(tmp_path / "citizens", key, profile="development")
     citizens.register(world.PEOPLE)
-    files = LedgerFiles(installation.ledger)
+    files = installation.ledger_files
     files.root.mkdir()
     recorder, known = DisclosureRecorder(), world.knowledge()
     with world.ledger_at(files.root) as ledger:

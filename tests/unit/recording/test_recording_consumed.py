@@ -33,7 +33,7 @@ def until(files: LedgerFiles, day: date) -> tuple[date, int] | None:
 
 
 async def test_what_was_read_is_released_when_the_day_of_reading_is_sealed_and_backed_up(tmp_path: Path) -> None:
-    files = LedgerFiles(tmp_path)
+    files = world.files_at(tmp_path)
     with pytest.raises(Unavailable):
         releasable(files, backed_up_until=FAR)
     async with ledger(tmp_path, count=3) as place:
@@ -56,7 +56,7 @@ async def test_what_was_read_is_released_when_the_day_of_reading_is_sealed_and_b
 
 
 async def test_a_ledger_that_has_read_less_than_was_noted_releases_nothing(tmp_path: Path) -> None:
-    files = LedgerFiles(tmp_path)
+    files = world.files_at(tmp_path)
     async with ledger(tmp_path, count=3) as place:
         place.clock.now = start_of(TODAY + 1) + MINUTES
         await place.sealed(TODAY)
@@ -77,7 +77,7 @@ async def test_a_ledger_that_has_read_less_than_was_noted_releases_nothing(tmp_p
 async def test_a_clock_that_is_behind_the_log_notes_the_logs_own_day_and_old_notes_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = LedgerFiles(tmp_path)
+    files = world.files_at(tmp_path)
     async with ledger(tmp_path, count=3):
         pass
     monkeypatch.setattr(consumed, "KEPT", 2)

@@ -13,7 +13,6 @@ from integrator.domain.errors import Unavailable
 from integrator.domain.topics import REQUESTS
 from integrator.recording import entered
 from integrator.recording.entered import Entered
-from integrator.recording.logs import LedgerFiles
 from integrator.recording.readers import Readers
 from integrator_audit import LedgerWriter, Signer, Vault
 from integrator_audit import SetAside as Aside
@@ -26,15 +25,15 @@ class Logs:
     """An institution log and two shards, made as the ledger's process makes them."""
 
     def __init__(self, root: Path) -> None:
-        self.vault = Vault.open(root / "persons.sqlite", world.GENERATION)
+        self.vault = Vault.open(world.files_at(root).persons, world.GENERATION)
         self.ledgers = {name: self._make(root, name) for name in ("institution", "s0", "s1")}
-        self.readers = Readers(LedgerFiles(root), generation_key=world.GENERATION)
+        self.readers = Readers(world.files_at(root), generation_key=world.GENERATION)
 
     def _make(self, root: Path, name: str) -> LedgerWriter:
         log = f"{name}-2026h2"
         signer = Signer.generate(f"demo.integrator.example/ledger/test/{log}")
         (root / f"{log}.vkey").write_text(signer.vkey)
-        return LedgerWriter.open(root / f"{log}.sqlite", origin=signer.name, signer=signer, vault=self.vault)
+        return LedgerWriter.open(world.files_at(root).store(log), origin=signer.name, signer=signer, vault=self.vault)
 
     def move(self, name: str, to: int, *, aside: bool = False) -> None:
         set_aside = [Aside(REQUESTS, PARTITION, to - 1, "contract")] if aside else []

@@ -19,7 +19,6 @@ from integrator.operation.settings import Installation, Settings
 from integrator.recording import forgetting, sealing
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.forgetting import Forgetting
-from integrator.recording.logs import LedgerFiles
 from integrator.recording.process import Keys
 from integrator.recording.readers import Readers
 from integrator_audit.completeness.indexfile import SqliteIndex
@@ -50,7 +49,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fill(installation: Installation) -> None:
     """Make a ledger of four disclosures about a child and its parents, without days."""
-    files = LedgerFiles(installation.ledger)
+    files = installation.ledger_files
     files.root.mkdir()
     recorder, known = DisclosureRecorder(), world.knowledge()
     with world.ledger_at(files.root) as log:
@@ -88,7 +87,7 @@ def test_a_person_is_forgotten_and_the_vault_gets_new_keys(installation: Install
     assert (shown["pending"], [month["entries"] for month in shown["complete"]]) == ({}, [{"order": 4}])
 
     assert found(needles, files_below(installation.ledger))["child"] == set()
-    readers = Readers(LedgerFiles(installation.ledger), generation_key=generations_of(installation))
+    readers = Readers(installation.ledger_files, generation_key=generations_of(installation))
     reader = readers.latest("s0")
     assert (len(reader.indices_of(CHILD)), len(reader.indices_of(MOTHER))) == (0, 4)
     assert reader.opening(reader.indices_of(MOTHER)[0], "ADS")
@@ -137,7 +136,7 @@ def test_what_cannot_be_done_is_refused_with_what_to_do(installation: Installati
 
 async def test_beside_the_running_ledger_a_day_that_is_not_sealed_waits(installation: Installation) -> None:
     keys = Keys(signing=b"s" * 32, generation=generations_of(installation))
-    files = LedgerFiles(installation.ledger)
+    files = installation.ledger_files
     number = f"{world.CHILD.value}\n"
     async with ledger(files.root, keys=keys) as place:
         await freed(files)
@@ -162,7 +161,7 @@ async def test_when_nothing_of_a_half_year_may_be_opened_any_more_its_label_key_
 ) -> None:
     installation.secrets.create("label-key-2026h2", lambda: b"label key")
     fill(installation)
-    theirs = Forgetting(LedgerFiles(installation.ledger), generations_of(installation))
+    theirs = Forgetting(installation.ledger_files, generations_of(installation))
     assert theirs.over() == []
     last = start_of(due_day(period_of_name("2026h2"), 20))
     assert Forgetting(theirs.files, theirs.generations, clock=lambda: last - 1).over() == []

@@ -19,7 +19,7 @@ from integrator.recording.logs import LedgerFiles, end_of
 from integrator.recording.process import Keys
 from integrator.recording.readers import Readers
 from integrator_audit import Busy, Entry, LedgerReader, Vault, read_part
-from integrator_audit.completeness.indexfile import SqliteIndex
+from integrator_audit.completeness.indexes import open_index
 from integrator_audit.forgetting.erasure import Eraser, Log
 from integrator_audit.forgetting.orders import SCHEMA, ErasureOrder
 from integrator_audit.forgetting.register import Register
@@ -93,10 +93,10 @@ def keys(root: Path) -> tuple[Keys, FileGenerationKeys]:
 
 def erasing(root: Path, generations: FileGenerationKeys, now: int, work: Callable[[Eraser], object]) -> object:
     """Erase from the files below `root` as another process does."""
-    files = LedgerFiles(root)
+    files = world.files_at(root)
     vault = Vault.open(files.persons, generations)
-    index = SqliteIndex.open(files.index)
-    store = open_erasing(files.database("s0-2026h2"))
+    index = open_index(files.index)
+    store = open_erasing(files.store("s0-2026h2"))
     identity = store.identity()
     assert identity is not None
     try:
@@ -122,7 +122,7 @@ def order() -> ErasureOrder:
 
 async def test_a_person_is_erased_beside_the_running_ledger_which_goes_on_and_tells_it(tmp_path: Path) -> None:
     root, (theirs, generations) = tmp_path / "ledger", keys(tmp_path / "keys")
-    files = LedgerFiles(root)
+    files = world.files_at(root)
     async with ledger(root, keys=theirs) as place:
         place.clock.now = start_of(TODAY + 1) + MINUTES
         await place.sealed(TODAY)
@@ -157,7 +157,7 @@ async def freed(files: LedgerFiles) -> None:
 
     def is_free() -> bool:
         try:
-            SqliteIndex.open(files.index).close()
+            open_index(files.index).close()
         except Busy:
             return False
         return True
@@ -170,7 +170,7 @@ def events(
 ) -> list[dict[str, Any]]:
     """Return what the entries of a schema say, in the order of the log."""
     vault = Vault.read_only(files.persons, generations)
-    reader = LedgerReader.open(files.database(log), vault=vault)
+    reader = LedgerReader.open(files.store(log), vault=vault)
     found: list[dict[str, Any]] = []
     for index in sorted(reader.indices(limit=1000)):
         opening = reader.opening(index, "AP")

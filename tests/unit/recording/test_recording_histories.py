@@ -36,7 +36,7 @@ from integrator.operation.processes import ledger_terms
 from integrator.operation.secrets import password
 from integrator.operation.settings import Installation, Settings
 from integrator.recording import sealing
-from integrator.recording.logs import LedgerFiles, half_year_at
+from integrator.recording.logs import half_year_at
 from integrator.recording.readers import Readers
 from integrator.recording.sealed import Histories
 from integrator.sdk.completeness import Trusted, judge_history, read_days
@@ -142,9 +142,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     for one in AGENCIES:
         store.create(f"kafka-{one.name}", password)
         store.create(f"account-{one.agency}", partial(Accounts().secret, one.agency))
-    readers = Readers(LedgerFiles(installation.ledger), generation_key=world.GENERATION)
+    readers = Readers(installation.ledger_files, generation_key=world.GENERATION)
     shown = Histories(
-        LedgerFiles(installation.ledger), readers, Service(), key=world.LEDGER_KEY, account_secret=Accounts().secret
+        installation.ledger_files, readers, Service(), key=world.LEDGER_KEY, account_secret=Accounts().secret
     )
     app = FastAPI(openapi_url=None)
     problems.install(app)

@@ -87,8 +87,8 @@ def scene(root: Path, *, shielded: bool) -> Iterator[Scene]:
     (record,) = delivered(known, shielded=shielded)
     with world.ledger_at(root) as ledger:
         ledger.append(DisclosureRecorder().read(world.record(record, 0)).make(known))
-    vault = Vault.read_only(root / "persons.sqlite", world.GENERATION)
-    reader = LedgerReader.open(root / "s0-2026h2.sqlite", vault=vault)
+    vault = Vault.read_only(world.files_at(root).persons, world.GENERATION)
+    reader = LedgerReader.open(world.files_at(root).store("s0-2026h2"), vault=vault)
     yield Scene(Openings(lambda: [("2026h2", [reader])], world.StillDirectory(known), key=world.LEDGER_KEY), reader)
     reader.close()
     vault.close()
@@ -155,8 +155,8 @@ def test_a_title_of_a_class_is_shown_only_where_all_in_it_share_it(tmp_path: Pat
     )
     with world.ledger_at(tmp_path) as ledger:
         ledger.append(DisclosureRecorder().read(world.record(delivered(known, shielded=True)[0], 0)).make(known))
-    vault = Vault.read_only(tmp_path / "persons.sqlite", world.GENERATION)
-    reader = LedgerReader.open(tmp_path / "s0-2026h2.sqlite", vault=vault)
+    vault = Vault.read_only(world.files_at(tmp_path).persons, world.GENERATION)
+    reader = LedgerReader.open(world.files_at(tmp_path).store("s0-2026h2"), vault=vault)
     two = Knowledge(version=61, agencies={**known.agencies, other.name: other}, contracts=known.contracts)
     openings = Openings(lambda: [("2026h2", [reader])], world.StillDirectory(two), key=world.LEDGER_KEY)
     (shown,) = openings.page(MOTHER, after=None, limit=10).disclosures

@@ -21,7 +21,7 @@ from integrator.http import ledger as ledger_files
 from integrator.recording import keeper
 from integrator.recording.institution import TEXTS
 from integrator.recording.keeper import Terms
-from integrator.recording.logs import Clock, LedgerFiles, Naming, end_of, half_year, half_year_at, is_log, signing_seed
+from integrator.recording.logs import Clock, Naming, end_of, half_year, half_year_at, is_log, signing_seed
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.readers import Readers, open_log
 from integrator.recording.sequencer import LogBatch, Share
@@ -77,7 +77,7 @@ def ledger(
     directory: world.StillDirectory | None = None,
 ) -> LedgerProcess:
     return LedgerProcess(
-        LedgerFiles(root),
+        world.files_at(root),
         naming=NAMING,
         keys=keys,
         directories=directory or world.StillDirectory(world.knowledge(), at=100),
@@ -110,7 +110,7 @@ async def test_both_logs_are_filled_and_published(tmp_path: Path) -> None:
     for log, size in (("s0-2026h2", 15), ("institution-2026h2", OPENING + 3)):
         key = Verifier.from_text((tmp_path / f"{log}.vkey").read_text().strip())
         assert key.name == NAMING.origin(log) == f"demo.integrator.example/ledger/test/{log}"
-        reader = LedgerReader.open(tmp_path / f"{log}.sqlite")
+        reader = LedgerReader.open(world.files_at(tmp_path).store(log))
         assert reader.size == size
         published = tmp_path / "public" / log
         assert (published / "checkpoint").read_bytes() == reader.checkpoint()
@@ -127,7 +127,7 @@ async def test_the_institution_log_tells_each_key_when_it_is_made_and_once(tmp_p
     sources = Sources(disclosures(1))
     for _ in range(2):
         await run(tmp_path, sources)
-    reader = LedgerReader.open(tmp_path / "institution-2026h2.sqlite")
+    reader = LedgerReader.open(world.files_at(tmp_path).store("institution-2026h2"))
     parts = [read_part(base64.b64decode(reader.opening(one, "A")["A"]["bytes"])) for one in range(reader.size)]  # type: ignore[index]
     reader.close()
     made = {part["name"]: part["vkey"] for part in parts if part["schema"] == "dienstenintegrator/key-event/v1"}
@@ -144,7 +144,7 @@ async def test_a_restart_enters_nothing_twice_and_knows_the_refusals_again(tmp_p
     # The same refusal, written again by an API that did not hear of the first time.
     sources.institution.records.append(world.record(world.refusal(1).value, 2, topic=topics.REQUESTS, partition=4))
     await run(tmp_path, sources)
-    reader = LedgerReader.open(tmp_path / "institution-2026h2.sqlite")
+    reader = LedgerReader.open(world.files_at(tmp_path).store("institution-2026h2"))
     assert reader.size == OPENING + 1
     reader.close()
 
@@ -152,7 +152,7 @@ async def test_a_restart_enters_nothing_twice_and_knows_the_refusals_again(tmp_p
 async def test_a_log_goes_on_after_kafka_was_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "PAUSE", 0.01)
     await run(tmp_path, Sources(disclosures(3), fail=2))
-    reader = LedgerReader.open(tmp_path / "s0-2026h2.sqlite")
+    reader = LedgerReader.open(world.files_at(tmp_path).store("s0-2026h2"))
     assert reader.size == 9
     reader.close()
 
@@ -186,7 +186,7 @@ async def test_an_older_database_than_what_was_published_is_refused(tmp_path: Pa
 
 async def test_the_files_are_served_over_http_by_the_same_paths(tmp_path: Path) -> None:
     await run(tmp_path, Sources(disclosures(90)))
-    readers = Readers(LedgerFiles(tmp_path), generation_key=world.GENERATION)
+    readers = Readers(world.files_at(tmp_path), generation_key=world.GENERATION)
     client = TestClient(Starlette(routes=ledger_files.routes(readers)))
     checkpoint = client.get("/ledger/s0-2026h2/checkpoint")
     assert checkpoint.content == (tmp_path / "public/s0-2026h2/checkpoint").read_bytes()
@@ -214,7 +214,7 @@ async def test_the_files_are_served_over_http_by_the_same_paths(tmp_path: Path) 
 
 
 def test_a_log_that_was_never_made_is_unavailable(tmp_path: Path) -> None:
-    readers = Readers(LedgerFiles(tmp_path), generation_key=world.GENERATION)
+    readers = Readers(world.files_at(tmp_path), generation_key=world.GENERATION)
     with pytest.raises(Unavailable):
         readers.latest("s0")
     assert readers.every() == []
@@ -222,15 +222,15 @@ def test_a_log_that_was_never_made_is_unavailable(tmp_path: Path) -> None:
 
 async def test_a_log_that_is_just_being_made_is_not_there_yet(tmp_path: Path) -> None:
     await run(tmp_path, Sources(disclosures(1)))
-    readers = Readers(LedgerFiles(tmp_path), generation_key=world.GENERATION)
+    readers = Readers(world.files_at(tmp_path), generation_key=world.GENERATION)
     assert [reader.size for reader in readers.every()] == [OPENING, 3]
-    with open_log(LedgerFiles(tmp_path), "s0-2026h2") as reader:
+    with open_log(world.files_at(tmp_path), "s0-2026h2") as reader:
         assert reader.positions() == {(topics.DISCLOSURES, 2): 1}
     readers.close()
     # An empty file is what a writer leaves for a moment before the log is made.
     (tmp_path / "s0-2027h1.sqlite").touch()
     assert readers.latest("s0").origin.endswith("/s0-2026h2")
-    with pytest.raises(Unavailable), open_log(LedgerFiles(tmp_path), "s0-2027h1"):
+    with pytest.raises(Unavailable), open_log(world.files_at(tmp_path), "s0-2027h1"):
         pass
     readers.close()
 

@@ -14,7 +14,7 @@ from integrator.domain.errors import Refused, Tampered
 from integrator.operation.processes import ledger_terms
 from integrator.operation.settings import Installation, Settings
 from integrator.recording.disclosures import DisclosureRecorder
-from integrator.recording.logs import LedgerFiles, signing_seed
+from integrator.recording.logs import signing_seed
 from integrator.recording.publication import publication
 from integrator_audit import LedgerWriter, Signer, Vault
 from integrator_audit.witnessing.cosignature import Cosigner
@@ -51,10 +51,10 @@ class Log:
     """One log that is filled by hand."""
 
     def __init__(self, root: Path) -> None:
-        self.files = LedgerFiles(root)
+        self.files = world.files_at(root)
         root.mkdir(exist_ok=True)
         self._vault = Vault.open(self.files.persons, world.GENERATION)
-        self.ledger = LedgerWriter.open(self.files.database(LOG), origin=SIGNER.name, signer=SIGNER, vault=self._vault)
+        self.ledger = LedgerWriter.open(self.files.store(LOG), origin=SIGNER.name, signer=SIGNER, vault=self._vault)
         self._made = 0
 
     def grow(self, count: int = 1) -> None:

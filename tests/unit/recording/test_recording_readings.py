@@ -85,7 +85,7 @@ def test_a_question_is_one_entry_that_names_no_entry_and_no_person() -> None:
 def shard(root: Path) -> Iterator[tuple[LedgerWriter, Callable[..., int]]]:
     """A subject shard, and what appends the entries of a reading to it; it returns how many there were."""
     with world.ledger_at(root) as ledger:
-        reader = LedgerReader.open(root / "s0-2026h2.sqlite")
+        reader = LedgerReader.open(world.files_at(root).store("s0-2026h2"))
         recorder = SubjectRecorder(DisclosureRecorder(), reader)
 
         def add(told: Reading, at: datetime = MORNING, *, new: bool = False) -> int:
@@ -105,8 +105,8 @@ def test_each_person_whose_entry_was_opened_has_an_entry_that_they_find(tmp_path
         disclosed = DisclosureRecorder().read(world.record(world.disclosure(), 1)).make(KNOWN)
         ledger.append(disclosed, now_ms=world.AT_MS)
         assert add(reading(1, world.CHILD, world.FATHER)) == 2
-    vault = Vault.read_only(tmp_path / "persons.sqlite", world.GENERATION)
-    opened = LedgerReader.open(tmp_path / "s0-2026h2.sqlite", vault=vault)
+    vault = Vault.read_only(world.files_at(tmp_path).persons, world.GENERATION)
+    opened = LedgerReader.open(world.files_at(tmp_path).store("s0-2026h2"), vault=vault)
     view = Openings(lambda: [("2026h2", [opened])], world.StillDirectory(KNOWN), key=world.LEDGER_KEY)
     page = view.page(world.CHILD, after=None, limit=10)
     shown = page.disclosures[0]
@@ -143,7 +143,7 @@ def test_a_reader_reads_a_person_once_for_a_purpose_and_day(tmp_path: Path) -> N
 
 def test_a_batch_that_names_a_person_twice_makes_one_entry(tmp_path: Path) -> None:
     with shard(tmp_path) as (_, add):
-        recorder = SubjectRecorder(DisclosureRecorder(), LedgerReader.open(tmp_path / "s0-2026h2.sqlite"))
+        recorder = SubjectRecorder(DisclosureRecorder(), LedgerReader.open(world.files_at(tmp_path).store("s0-2026h2")))
         first = recorder.read(record(reading(1, world.CHILD))).make(KNOWN)
         second = recorder.read(record(reading(2, world.CHILD), position=12)).make(KNOWN)
         assert (len(first), len(second)) == (1, 0)
@@ -152,7 +152,7 @@ def test_a_batch_that_names_a_person_twice_makes_one_entry(tmp_path: Path) -> No
 
 def test_a_reading_tells_in_d_by_which_question_and_is_kept_ten_years(tmp_path: Path) -> None:
     with shard(tmp_path):
-        recorder = SubjectRecorder(DisclosureRecorder(), LedgerReader.open(tmp_path / "s0-2026h2.sqlite"))
+        recorder = SubjectRecorder(DisclosureRecorder(), LedgerReader.open(world.files_at(tmp_path).store("s0-2026h2")))
         (entry,) = recorder.read(record(reading(1, world.CHILD))).make(KNOWN)
     assert read_part(entry.d) == {
         "schema": "dienstenintegrator/reading-delivery/v1",
@@ -168,7 +168,7 @@ def test_a_reading_tells_in_d_by_which_question_and_is_kept_ten_years(tmp_path: 
 
 def test_subject_shards_pass_over_questions_without_people_and_other_requests(tmp_path: Path) -> None:
     with shard(tmp_path):
-        recorder = SubjectRecorder(DisclosureRecorder(), LedgerReader.open(tmp_path / "s0-2026h2.sqlite"))
+        recorder = SubjectRecorder(DisclosureRecorder(), LedgerReader.open(world.files_at(tmp_path).store("s0-2026h2")))
         assert recorder.read(record(reading(1))).make(KNOWN) == []
         assert recorder.read(world.refusal()).make(KNOWN) == []
         assert len(recorder.read(world.record(world.disclosure(), 1)).make(KNOWN)) == 3
@@ -180,7 +180,7 @@ def test_subject_shards_pass_over_questions_without_people_and_other_requests(tm
 
 def test_parts_keep_the_members_and_order_of_their_published_schemas(tmp_path: Path) -> None:
     with shard(tmp_path):
-        recorder = SubjectRecorder(DisclosureRecorder(), LedgerReader.open(tmp_path / "s0-2026h2.sqlite"))
+        recorder = SubjectRecorder(DisclosureRecorder(), LedgerReader.open(world.files_at(tmp_path).store("s0-2026h2")))
         made = [
             *entries(reading(1, world.CHILD), InstitutionRecorder()),
             *recorder.read(record(reading(1, world.CHILD))).make(KNOWN),

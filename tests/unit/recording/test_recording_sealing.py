@@ -23,7 +23,7 @@ from integrator.http import ledger as ledger_files
 from integrator.recording import sealing
 from integrator.recording.keeper import Terms
 from integrator.recording.label_service import LabelKeys
-from integrator.recording.logs import LedgerFiles, end_of
+from integrator.recording.logs import end_of
 from integrator.recording.process import Keys, LedgerProcess
 from integrator.recording.readers import Readers
 from integrator.recording.sealed import Histories, Range
@@ -120,7 +120,7 @@ async def ledger(
     sources, clock, labels = sources or Sources(disclosures(count)), Moving(now), Service()
     sources.disclosures.drained.clear()
     process = LedgerProcess(
-        LedgerFiles(root),
+        world.files_at(root),
         naming=NAMING,
         keys=keys,
         directories=world.StillDirectory(known or world.knowledge(), at=100),
@@ -148,7 +148,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def histories(place: Place) -> Histories:
-    files = LedgerFiles(place.root)
+    files = world.files_at(place.root)
     readers = Readers(files, generation_key=world.GENERATION)
     return Histories(files, readers, place.service, key=world.LEDGER_KEY, account_secret=Accounts().secret)
 
@@ -283,7 +283,7 @@ async def test_the_institution_log_tells_the_label_key_of_its_half_year_once(tmp
 
 async def test_keys_are_served_to_anybody(tmp_path: Path) -> None:
     async with ledger(tmp_path):
-        readers = Readers(LedgerFiles(tmp_path), generation_key=world.GENERATION)
+        readers = Readers(world.files_at(tmp_path), generation_key=world.GENERATION)
         await world.until((tmp_path / "labels-2026h2.json").is_file)
 
         def ask() -> None:
@@ -314,7 +314,7 @@ async def test_days_that_are_not_sealed_have_no_document(tmp_path: Path) -> None
         with pytest.raises(Invalid) as caught:
             await asyncio.to_thread(shown.history, world.CHILD, Range(last=date_of(TODAY)))
         assert caught.value.code == "days"
-    files = LedgerFiles(tmp_path / "elsewhere")
+    files = world.files_at(tmp_path / "elsewhere")
     nowhere = Readers(files, generation_key=b"g" * 32)
     shown = Histories(files, nowhere, Service(), key=b"k" * 32, account_secret=Accounts().secret)
     with pytest.raises(Unavailable):
@@ -324,14 +324,14 @@ async def test_days_that_are_not_sealed_have_no_document(tmp_path: Path) -> None
 def entries(root: Path) -> int:
     found = 0
     for log in root.glob("s*-*.vkey"):
-        reader = LedgerReader.open(log.with_suffix(".sqlite"))
+        reader = LedgerReader.open(world.files_at(root).store(log.stem))
         found += reader.size
         reader.close()
     return found
 
 
 def label_keys(root: Path) -> list[dict[str, Any]]:
-    reader = LedgerReader.open(root / "institution-2026h2.sqlite")
+    reader = LedgerReader.open(world.files_at(root).store("institution-2026h2"))
     said = [read_part(base64.b64decode(reader.opening(one, "A")["A"]["bytes"])) for one in range(reader.size)]  # type: ignore[index]
     reader.close()
     return [part for part in said if part.get("key") == "label"]

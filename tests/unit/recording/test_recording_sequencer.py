@@ -198,8 +198,8 @@ async def test_progress_tells_how_far_the_log_is_behind(tmp_path: Path) -> None:
 
 def sequences(root: Path) -> list[int]:
     """The sequence number in part D of every entry."""
-    vault = Vault.read_only(root / "persons.sqlite", world.GENERATION)
-    reader = LedgerReader.open(root / "s0-2026h2.sqlite", vault=vault)
+    vault = Vault.read_only(world.files_at(root).persons, world.GENERATION)
+    reader = LedgerReader.open(world.files_at(root).store("s0-2026h2"), vault=vault)
     try:
         openings = [reader.opening(index, "D") for index in reader.indices(limit=1000)]
         return [int(str(read_part(base64.b64decode(one["D"]["bytes"]))["sequence"])) for one in openings]  # type: ignore[index]

@@ -13,7 +13,7 @@ import pytest
 
 from integrator.domain.errors import Refused, Tampered
 from integrator.recording.institution import TEXTS
-from integrator.recording.logs import LedgerFiles, end_of
+from integrator.recording.logs import end_of
 from integrator.recording.sequencer import Share
 from integrator_audit import LedgerReader, LedgerWriter, Signer, Vault, read_part
 from integrator_audit.stores import open_reading
@@ -35,8 +35,8 @@ class Moving:
 
 def sequences(root: Path, log: str) -> Counter[int]:
     """The sequence numbers in part D of every entry of a shard, with how often each stands there."""
-    vault = Vault.read_only(root / "persons.sqlite", world.GENERATION)
-    reader = LedgerReader.open(root / f"{log}.sqlite", vault=vault)
+    vault = Vault.read_only(world.files_at(root).persons, world.GENERATION)
+    reader = LedgerReader.open(world.files_at(root).store(log), vault=vault)
     try:
         opened = [reader.opening(index, "D")["D"] for index in range(reader.size)]
         return Counter(int(str(read_part(base64.b64decode(one["bytes"]))["sequence"])) for one in opened)  # type: ignore[index]
@@ -46,7 +46,7 @@ def sequences(root: Path, log: str) -> Counter[int]:
 
 
 def closed(root: Path, log: str) -> bool:
-    reading = open_reading(root / f"{log}.sqlite")
+    reading = open_reading(world.files_at(root).store(log))
     try:
         return reading.is_closed()
     finally:
@@ -106,7 +106,8 @@ async def test_a_batch_that_was_read_before_the_end_and_not_committed_goes_into_
 def writer(root: Path, log: str, vault: Vault, positions: dict[tuple[str, int], int]) -> LedgerWriter:
     origin = NAMING.origin(log)
     signer = Signer(origin, signing_seed(KEYS.signing, origin))
-    return LedgerWriter.open(root / f"{log}.sqlite", origin=origin, signer=signer, vault=vault, positions=positions)
+    place = world.files_at(root).store(log)
+    return LedgerWriter.open(place, origin=origin, signer=signer, vault=vault, positions=positions)
 
 
 @pytest.mark.parametrize("step", ["before", "closed", "empty file", "made"])
@@ -116,7 +117,7 @@ async def test_a_crash_while_a_half_year_is_closed_loses_and_doubles_nothing(tmp
     shutil.rmtree(tmp_path / "public")
     # What each step leaves on disk when nothing after it happened.
     if step != "before":
-        vault = Vault.open(tmp_path / "persons.sqlite", world.GENERATION)
+        vault = Vault.open(world.files_at(tmp_path).persons, world.GENERATION)
         old = writer(tmp_path, "s0-2026h2", vault, {})
         old.freeze()
         positions = old.positions()
@@ -138,7 +139,7 @@ async def test_a_half_year_in_which_the_ledger_did_not_run_has_no_log(tmp_path: 
     sources = Sources(disclosures(1))
     await run(tmp_path, sources)
     await run(tmp_path, sources, clock=Moving(end_of("2027h1") + 1))
-    assert LedgerFiles(tmp_path).series("s0") == ["s0-2026h2", "s0-2027h2"]
+    assert world.files_at(tmp_path).series("s0") == ["s0-2026h2", "s0-2027h2"]
 
 
 async def test_a_log_that_was_put_back_open_before_a_later_one_is_refused(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ async def test_each_new_institution_log_can_be_read_by_itself(tmp_path: Path) ->
     again = world.record(world.refusal(1).value, 2, topic="integrator.requests", partition=4)
     sources.institution.records.append(again)
     await run(tmp_path, sources, clock=Moving(END))
-    reader = LedgerReader.open(tmp_path / "institution-2027h1.sqlite")
+    reader = LedgerReader.open(world.files_at(tmp_path).store("institution-2027h1"))
     said = Counter(
         str(read_part(base64.b64decode(reader.opening(index, "A")["A"]["bytes"]))["schema"])  # type: ignore[index]
         for index in range(reader.size)
@@ -180,7 +181,7 @@ async def test_each_shard_reads_its_share_of_the_lanes(tmp_path: Path) -> None:
     await running
     assert sorted(sources.shares, key=lambda share: share.number) == [Share(number, 3) for number in range(3)]
     assert [lane for lane in range(8) if Share(2, 3).has(lane)] == [2, 5]
-    assert {log.partition("-")[0] for log in LedgerFiles(tmp_path).logs()} == {"s0", "s1", "s2", "institution"}
+    assert {log.partition("-")[0] for log in world.files_at(tmp_path).logs()} == {"s0", "s1", "s2", "institution"}
 
 
 async def test_another_number_of_shards_than_the_ledger_has_is_refused(tmp_path: Path) -> None:
@@ -188,3 +189,40 @@ async def test_another_number_of_shards_than_the_ledger_has_is_refused(tmp_path:
     with pytest.raises(Refused) as caught:
         await ledger(tmp_path, Sources(disclosures(1)), shards=2).run(asyncio.Event())
     assert caught.value.code == "ledger-shards"
+
+
+@pytest.mark.parametrize("made", [["s0"], ["s0", "s1"], ["institution"]])
+async def test_a_first_start_that_was_killed_between_two_logs_goes_on(tmp_path: Path, made: list[str]) -> None:
+    (tmp_path / "shards").write_text("2\n")
+    vault = Vault.open(world.files_at(tmp_path).persons, world.GENERATION)
+    for series in made:
+        writer(tmp_path, f"{series}-2026h2", vault, {}).close()
+    vault.close()
+    sources = Sources(disclosures(0))
+    stop = asyncio.Event()
+    running = asyncio.create_task(ledger(tmp_path, sources, shards=2).run(stop))
+    await world.until((tmp_path / "state.json").is_file)
+    stop.set()
+    await running
+    assert world.files_at(tmp_path).logs() == ["institution-2026h2", "s0-2026h2", "s1-2026h2"]
+
+
+async def test_a_number_of_shards_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "shards").write_text("two\n")
+    with pytest.raises(Tampered) as caught:
+        await run(tmp_path, Sources(disclosures(0)))
+    assert caught.value.code == "ledger-shards"
+
+
+async def test_a_log_whose_store_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    await run(tmp_path, Sources(disclosures(1)))
+    (tmp_path / "s0-2026h2.sqlite").unlink()
+    shutil.rmtree(tmp_path / "public")
+    with pytest.raises(Refused) as caught:
+        await run(tmp_path, Sources(disclosures(1)))
+    assert caught.value.code == "ledger-log-missing"
+    assert not (tmp_path / "s0-2026h2.sqlite").exists()
+    (tmp_path / "s0-2026h2.vkey").unlink()
+    (tmp_path / "s0-2025h2.vkey").write_text("a log of another time\n")
+    with pytest.raises(Refused, match="s0-2025h2"):
+        await run(tmp_path, Sources(disclosures(1)))

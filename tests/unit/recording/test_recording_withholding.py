@@ -15,7 +15,7 @@ from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import SubjectRef
 from integrator.recording import sealing
 from integrator.recording.disclosures import DisclosureRecorder
-from integrator.recording.logs import LedgerFiles, end_of
+from integrator.recording.logs import end_of
 from integrator.recording.openings import Openings
 from integrator.recording.readers import Readers
 from integrator.recording.sealed import Range
@@ -72,7 +72,7 @@ async def seal(place: Place, day: int) -> None:
 
 def seen(place: Place, who: SubjectRef) -> int:
     """How many disclosures the person is shown at once, without any day being over."""
-    files = LedgerFiles(place.root)
+    files = world.files_at(place.root)
     readers = Readers(files, generation_key=world.GENERATION)
     shown = Openings(readers.subjects, world.StillDirectory(world.knowledge()), key=world.LEDGER_KEY)
     try:
@@ -149,7 +149,7 @@ async def test_a_restart_releases_nothing_twice_also_in_the_next_half_year(tmp_p
 def released(root: Path, log: str) -> int:
     if not (root / f"{log}.vkey").is_file():
         return 0
-    reader = LedgerReader.open(root / f"{log}.sqlite")
+    reader = LedgerReader.open(world.files_at(root).store(log))
     try:
         return reader.size
     finally:
@@ -166,7 +166,7 @@ async def test_an_order_that_cannot_be_checked_hides_nothing_and_betrays_nothing
 
 
 def asides(root: Path) -> list[str]:
-    reader = LedgerReader.open(root / "s0-2026h2.sqlite")
+    reader = LedgerReader.open(world.files_at(root).store("s0-2026h2"))
     try:
         return [one.reason for one in reader.set_asides()]
     finally:
@@ -222,8 +222,8 @@ def test_an_answer_to_a_person_has_the_same_bytes_whether_something_is_withheld_
         others += padding_entries(5 - len(others), at=world.AT_MS, retention=10)
         with world.ledger_at(root) as held:
             held.append([*ordinary, *others])  # Eight: every proof in such a tree is as long as every other.
-        vault = Vault.read_only(root / "persons.sqlite", world.GENERATION)
-        reader = LedgerReader.open(root / "s0-2026h2.sqlite", vault=vault)
+        vault = Vault.read_only(world.files_at(root).persons, world.GENERATION)
+        reader = LedgerReader.open(world.files_at(root).store("s0-2026h2"), vault=vault)
         shown = Openings(
             lambda: [("2026h2", [reader])], world.StillDirectory(world.knowledge()), key=world.LEDGER_KEY
         ).page(world.CHILD, after=None, limit=50)
