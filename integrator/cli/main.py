@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from typing import cast
 
 import typer
 from rich.console import Console
@@ -31,6 +29,8 @@ from integrator.cli import (
 )
 from integrator.domain.errors import Busy, IntegratorError, Unavailable
 from integrator.operation import dumps, logs
+from integrator.recording.failures import told
+from integrator_audit import AuditError
 
 app = typer.Typer(
     help="Registries publish a change once; agencies receive what a law lets them have; citizens can check it.",
@@ -65,8 +65,8 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app()
-    except (IntegratorError, ExceptionGroup) as problem:
-        errors = list(_told(problem))
+    except (IntegratorError, AuditError, ExceptionGroup) as problem:
+        errors = told(problem)
         if not errors:
             raise
         console = Console(stderr=True, soft_wrap=True)
@@ -75,14 +75,6 @@ def main() -> None:
         sys.exit(2 if all(isinstance(error, Unavailable | Busy) for error in errors) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _told(problem: BaseException) -> Iterator[IntegratorError]:
-    if isinstance(problem, IntegratorError):
-        yield problem
-    elif isinstance(problem, BaseExceptionGroup):
-        for part in cast("BaseExceptionGroup[BaseException]", problem).exceptions:
-            yield from _told(part)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from integrator.domain.errors import Busy, IntegratorError, Invalid, Refused, Unavailable
+from integrator.recording.failures import told
+from integrator_audit import AuditError
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:problem-type:dienstenintegrator:"
@@ -133,8 +135,8 @@ def install(app: FastAPI) -> None:
     """Make `app` answer every error as a problem."""
 
     async def known(_: Request, error: Exception) -> Response:
-        assert isinstance(error, IntegratorError)  # noqa: S101  the handler is registered for this type only
-        return problem_of(error)
+        (one,) = told(error)
+        return problem_of(one)
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101  as above; Starlette's own covers unknown paths and 405
@@ -153,6 +155,7 @@ def install(app: FastAPI) -> None:
         return problem(400, "request-invalid", f"{len(issues)} member(s) of the request are wrong.", issues=issues)
 
     app.add_exception_handler(IntegratorError, known)
+    app.add_exception_handler(AuditError, known)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)
 

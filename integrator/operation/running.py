@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
 
 from integrator import telemetry
 from integrator.domain.errors import Busy, IntegratorError, Unavailable
@@ -20,6 +19,8 @@ from integrator.operation import dumps, logs
 from integrator.operation.exporting import export
 from integrator.operation.settings import Installation
 from integrator.operation.supervisor import MUST_NOT_GO_ON, until_told
+from integrator.recording.failures import told
+from integrator_audit import AuditError
 
 Run = Callable[[Installation, asyncio.Event], Awaitable[None]]
 """The work of a process, which returns soon after the event is set."""
@@ -37,8 +38,8 @@ def run_process(role: str, data: Path, run: Run) -> int:
         export(installation.settings.otlp_endpoint, role=role, installation=installation.settings.installation)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(role, installation, run))
-    except (IntegratorError, ExceptionGroup) as problem:
-        errors = _told(problem)
+    except (IntegratorError, AuditError, ExceptionGroup) as problem:
+        errors = told(problem)
         for error in errors:
             _LOG.error("process-failed", process=role, code=error.code, detail=error.message)
         if not errors:
@@ -67,14 +68,6 @@ async def _run(role: str, installation: Installation, run: Run) -> None:
     await run(installation, stop)
     telling.cancel()
     _LOG.info("process-stopped", process=role)
-
-
-def _told(problem: BaseException) -> list[IntegratorError]:
-    """Return the errors in `problem` that have something to say to an operator."""
-    if isinstance(problem, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", problem)
-        return [error for part in group.exceptions for error in _told(part)]
-    return [problem] if isinstance(problem, IntegratorError) else []
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

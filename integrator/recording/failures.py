@@ -1,4 +1,8 @@
-"""Translates the ledger library's errors into the house's five families: the one table of this boundary."""
+"""Translates the ledger library's errors into the house's five families: the one table of this boundary.
+
+A reader of a log is handed out as the library made it, so its errors may come up to any door of a program: `told` is
+for those.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,19 @@ def translate(error: audit.AuditError) -> IntegratorError:
             return Tampered(error.code, error.message)
         case _:
             return Unavailable(error.code, error.message)
+
+
+def told(problem: BaseException) -> list[IntegratorError]:
+    """Return the errors in `problem` that have something to say to people; groups are taken apart."""
+    match problem:
+        case BaseExceptionGroup():
+            return [error for part in problem.exceptions for error in told(part)]
+        case audit.AuditError():
+            return [translate(problem)]
+        case IntegratorError():
+            return [problem]
+        case _:
+            return []
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from integrator.http.app import MAX_BODY, MAX_STATEMENT, create_app
 from integrator.http.headers import SECURITY
+from integrator_audit import Unavailable
 from tests.unit.http.http_samples import World, bearer
 
 ASKED = {"stream": "demo/grant", "purpose": "aow"}
@@ -22,9 +23,13 @@ async def crash(_: Request) -> Response:
     raise RuntimeError("999990019 must not come out")
 
 
+async def away(_: Request) -> Response:
+    raise Unavailable("ledger-store", "the connection was lost")
+
+
 @pytest.fixture
 def client() -> TestClient:
-    return TestClient(create_app(replace(World().ports(), root=[Route("/crash", crash)])))
+    return TestClient(create_app(replace(World().ports(), root=[Route("/crash", crash), Route("/away", away)])))
 
 
 @pytest.mark.parametrize("path", ["/v1/streams/demo/grant", "/v1/nothing", "/nothing", "/crash", "/subjects"])
@@ -46,6 +51,11 @@ def test_a_crash_is_a_problem_with_an_incident_number_and_nothing_of_the_error(c
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "internal"
     assert "999990019" not in answer.text
+
+
+def test_a_database_that_is_away_is_said_whoever_reads_it(client: TestClient) -> None:
+    answer = client.get("/away")
+    assert (answer.status_code, answer.json()["code"]) == (503, "ledger-store")
 
 
 def test_head_is_answered_wherever_get_is_without_a_body(client: TestClient) -> None:

@@ -32,6 +32,11 @@ def ended(path: Path, work: str) -> subprocess.CompletedProcess[bytes]:
         ("raise Unavailable('away', 'It is away.')", 1),
         ("raise ExceptionGroup('both', [Unavailable('away', 'Away.'), Busy('later', 'Later.', retry_after=1)])", 1),
         ("raise Refused('forbidden', 'It is forbidden.')", MUST_NOT_GO_ON),
+        ("import integrator_audit as a; raise a.Unavailable('ledger-store', 'The database is away.')", 1),
+        (
+            "import integrator_audit as a; raise ExceptionGroup('', [a.Tampered('tile', 'It is broken.')])",
+            MUST_NOT_GO_ON,
+        ),
         (
             "raise ExceptionGroup('both', [Unavailable('away', 'Away.'), Refused('forbidden', 'Forbidden.')])",
             MUST_NOT_GO_ON,
