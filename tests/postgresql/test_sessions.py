@@ -183,13 +183,25 @@ class TestSession:
         self, database: str, administrator: psycopg.Connection
     ) -> None:
         reading, writing = session(database, writing=False), session(database)
-        for one in (reading, writing):
+
+        def lose(one: Session) -> None:
             administrator.execute("SELECT pg_terminate_backend(%s)", (one.connection.info.backend_pid,))
-            with pytest.raises(Unavailable):
-                one.row("SELECT 1")
+
+        lose(reading)
         assert reading.row("SELECT 1") == (1,)
-        with pytest.raises(Unavailable):
-            writing.row("SELECT 1")
+        lose(reading)
+        assert list(reading.stream("SELECT 1")) == [(1,)]
+        with reading.snapshot():
+            lose(reading)
+            with pytest.raises(Unavailable):
+                reading.row("SELECT 1")
+        assert reading.row("SELECT 1") == (1,)
+        lose(writing)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                writing.row("SELECT 1")
+        with pytest.raises(Unavailable), writing.transaction():
+            pass
 
     def test_a_snapshot_sees_one_moment_and_streams_in_it(self, database: str) -> None:
         writing, reading = session(database), session(database, writing=False)

@@ -1,7 +1,8 @@
 """One connection to one schema: how it is made and checked, its transactions, snapshots and streams.
 
 - A session that holds a lease is made once. When it is lost it stays lost; who owns it opens anew.
-- Any other connects again by itself, outside of a transaction.
+- Any other connects again by itself, outside of a transaction: whether what it had was lost shows only when it is used,
+  so what reads or begins there is asked once more.
 - Statements name tables without their schema: the session's search path is that schema and nothing else.
 - Not safe to share between threads; its owners hold a lock.
 """
@@ -9,9 +10,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -26,6 +27,7 @@ STREAMED: Final = 1000
 """Rows that a stream holds in memory."""
 
 Row = tuple[Any, ...]
+_Answer = TypeVar("_Answer")
 Query = LiteralString | sql.SQL | sql.Composed
 
 # A writer that hangs inside a transaction must not hold its locks for ever; one that has nothing to write keeps its
@@ -74,9 +76,13 @@ class Session:
 
     def rows(self, query: Query, parameters: Sequence[object] | None = None) -> list[Row]:
         """Return all rows of a query, or none of a statement without rows."""
-        with self.translated():
-            cursor = self._usable().cursor(binary=True).execute(query, parameters)
+
+        def ask(connection: psycopg.Connection[Row]) -> list[Row]:
+            cursor = connection.cursor(binary=True).execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
+
+        with self.translated():
+            return ask(self._usable()) if self._writing else self._asked(ask)
 
     def row(self, query: Query, parameters: Sequence[object] | None = None) -> Row | None:
         """Return the first row, or None."""
@@ -129,7 +135,7 @@ class Session:
         if self.in_transaction:
             yield
             return
-        self.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             yield
         finally:
@@ -144,7 +150,7 @@ class Session:
         if self.in_transaction:
             yield
             return
-        self.run("BEGIN")
+        self._begin("BEGIN")
         try:
             yield
         except BaseException:
@@ -182,6 +188,19 @@ class Session:
             with cursor:
                 cursor.itersize = STREAMED
                 yield from cursor.execute(query, parameters)
+
+    def _begin(self, statement: LiteralString) -> None:
+        with self.translated():
+            self._asked(lambda connection: connection.execute(statement))
+
+    def _asked(self, ask: Callable[[psycopg.Connection[Row]], _Answer]) -> _Answer:
+        connection, is_idle = self._usable(), not self.in_transaction
+        try:
+            return ask(connection)
+        except psycopg.OperationalError:
+            if not (is_idle and self._again and connection.closed):
+                raise
+            return ask(self._usable())
 
     def _usable(self) -> psycopg.Connection[Row]:
         if self.connection.closed and self._again:
