@@ -4,6 +4,7 @@
   the interface that a person has logged in to. So a ledger that is taken cannot go through all numbers.
 - The key of a half-year is made when it is first needed, in that half-year or the one before; it never changes. An
   older half-year has the key that it had, or none any more.
+- A key that was destroyed is let go: at the next question, and within a minute in any case.
 - Nothing that is asked or answered is logged.
 
     secrets   label-identities              opens the sealed numbers
@@ -74,6 +75,16 @@ class LabelKeys:
         """Return the signature for a person who has logged in."""
         return self._signer(period).sign(signed_input(period, number.canonical))
 
+    def let_go(self) -> None:
+        """Forget the keys that were destroyed since they were read."""
+        with self._lock:
+            for period in list(self._signers):
+                try:
+                    self._secrets.get(_name(period))
+                except Refused:
+                    del self._signers[period]
+                    self._certificates.pop(period, None)
+
     def _number(self, pseudonym: bytes, sealed: bytes) -> SubjectRef:
         try:
             number = self._identities.open(sealed, pseudonym)
@@ -84,6 +95,7 @@ class LabelKeys:
         return number
 
     def _signer(self, period: int) -> FileUniqueSigner:
+        self.let_go()
         with self._lock:
             found = self._signers.get(period)
             if found is None:
@@ -94,8 +106,11 @@ class LabelKeys:
         now = period_of(day_of(self._clock()))
         if not 0 <= period <= now + 1:
             raise Refused("label-period", "There is no label key for a half-year that is far ahead.")
-        name = f"label-key-{period_name(period)}"
         with translated():
             if period < now:
-                return FileUniqueSigner.read(self._secrets.get(name))
-            return FileUniqueSigner.read(self._secrets.create(name, lambda: FileUniqueSigner.generate().pem))
+                return FileUniqueSigner.read(self._secrets.get(_name(period)))
+            return FileUniqueSigner.read(self._secrets.create(_name(period), lambda: FileUniqueSigner.generate().pem))
+
+
+def _name(period: int) -> str:
+    return f"label-key-{period_name(period)}"

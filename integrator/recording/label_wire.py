@@ -29,6 +29,8 @@ LEDGER: Final = "ledger.sock"
 PEOPLE: Final = "people.sock"
 AT_ONCE: Final = 256
 """People in one message: with 1.6 ms for each, an answer comes within half a second."""
+LET_GO: Final = 60.0
+"""Seconds within which a destroyed key is in no memory any more."""
 _MOST: Final = 1 << 20
 _SECONDS: Final = 30.0
 _LONGEST: Final = 100
@@ -53,7 +55,10 @@ async def serve(keys: LabelKeys, directory: Path, stop: asyncio.Event) -> None:
             await server.start_serving()
             # A socket that nobody answers is in the way of whoever copies the installation.
             stack.callback(path.unlink, missing_ok=True)
-        await stop.wait()
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LET_GO)
+            await asyncio.to_thread(keys.let_go)
 
 
 class _Door:

@@ -15,6 +15,7 @@ import pytest
 from integrator.domain.errors import Refused
 from integrator.domain.identities import Identities
 from integrator.domain.pseudonyms import pseudonym
+from integrator.recording import label_wire
 from integrator.recording.label_service import LabelKeys
 from integrator.recording.label_wire import LEDGER, PEOPLE, LabelClient, serve
 from integrator_audit import errors as audit
@@ -122,6 +123,36 @@ def test_a_key_is_made_for_this_half_year_and_the_next_and_for_no_other() -> Non
     with pytest.raises(Refused) as caught:
         labels.spki(PERIOD - 1)
     assert caught.value.code == "secret-missing"
+
+
+async def test_a_key_that_was_destroyed_is_let_go_though_nobody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_wire, "LET_GO", 0.01)
+    keys = Keys()
+    labels = service(keys)
+    assert labels.spki(PERIOD) == labels.spki(PERIOD + 1)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(labels, tmp_path / "l", stop))
+    del keys.held["label-key-2026h2"]
+    await world.until(lambda: list(labels._signers) == [PERIOD + 1])
+    stop.set()
+    await serving
+
+
+def test_a_key_that_was_destroyed_signs_nothing_more() -> None:
+    keys = Keys()
+    now = [world.AT_MS]
+    labels = LabelKeys(keys, identities=world.IDENTITIES, ledger_key=world.LEDGER_KEY, clock=lambda: now[0])
+    assert labels.person(PERIOD, world.CHILD)
+    now[0] += 365 * 86_400_000
+    assert labels.person(PERIOD, world.CHILD)
+    assert labels.certificate(PERIOD)
+    del keys.held["label-key-2026h2"]
+    for ask in (labels.spki, labels.certificate, lambda period: labels.person(period, world.CHILD)):
+        with pytest.raises(Refused) as caught:
+            ask(PERIOD)
+        assert caught.value.code == "secret-missing"
 
 
 async def test_a_client_goes_on_after_the_service_started_anew(tmp_path: Path) -> None:
