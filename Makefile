@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 KERNELS := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall ./audit/kernel ./integrator/kernel
 
-.PHONY: setup kernel demo test unit unit-audit native kafka fault fault-ledger postgresql conformance browser e2e shared lint lock clean help
+.PHONY: setup kernel demo test unit unit-audit native kafka fault fault-ledger fault-ledger-whole postgresql conformance browser e2e shared lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## say what can be made
@@ -38,6 +38,9 @@ test: setup ## every tier: lint, unit, real Kafka and PostgreSQL, foreign verifi
 
 unit unit-audit native kafka fault fault-ledger postgresql conformance browser e2e shared lint: setup ## one tier of the tests
 	@$(BIN)/python -m tests.tiers $@
+
+fault-ledger-whole: setup ## every write step of every life of a ledger's writer, killed and failed: takes an hour or more
+	INTEGRATOR_TEST_EVERY_FAULT=1 $(BIN)/python -m pytest -n 2 --verbose tests/fault_ledger/test_steps.py
 
 clean: ## remove the virtual environment and caches of this checkout
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
