@@ -1,4 +1,4 @@
-"""Verifiers that others wrote read our logs: torchwood, golang.org/x/mod's tlog, Tessera's fsck."""
+"""Verifiers that others wrote read our logs: torchwood, golang.org/x/mod's tlog, Tessera's client and fsck."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def raw_site(directory: Path, *sizes: int) -> Path:
     """Export a log that was published at each of these sizes."""
     log = RawLog.open(directory / "raw.sqlite", origin=KEY.name, signer=KEY)
     for size in sizes:
-        log.append_leaves(leaves(size)[log.size :])
+        if size:
+            log.append_leaves(leaves(size)[log.size :])
         LedgerReader.open(directory / "raw.sqlite").export(directory / "site")
     log.close()
     (directory / "vkey").write_text(KEY.vkey)
@@ -33,7 +34,7 @@ def raw_site(directory: Path, *sizes: int) -> Path:
     return directory / "site"
 
 
-@pytest.mark.parametrize("sizes", [(1,), (2,), (255,), (256,), (257,), (1, 200, 511, 513), (66_050,)], ids=str)
+@pytest.mark.parametrize("sizes", [(0,), (1,), (2,), (255,), (256,), (257,), (1, 200, 511, 513), (66_050,)], ids=str)
 def test_our_logs_hold_for_every_reader(
     programs: Programs, serve: Callable[[Path], str], tmp_path: Path, sizes: tuple[int, ...]
 ) -> None:
@@ -43,6 +44,8 @@ def test_our_logs_hold_for_every_reader(
     expected = hashlib.sha256(b"".join(leaves(sizes[-1]))).hexdigest()
     assert said == {"origin": KEY.name, "size": sizes[-1], "entries": expected}
     assert programs.conform("prove", url, KEY.vkey)["size"] == sizes[-1]
+    said = programs.conform("follow", url, KEY.vkey, "-")
+    assert (said["size"], said["entries"]) == (sizes[-1], expected)
     programs.fsck(url, tmp_path / "vkey")
     programs.fsck(site.as_uri(), tmp_path / "vkey")
 
@@ -61,7 +64,32 @@ def test_a_log_of_committed_entries_holds_for_every_reader(
     expected = hashlib.sha256(b"".join(reader.leaf(index) for index in range(785))).hexdigest()
     assert programs.conform("read", url, tmp_path / "policy")["entries"] == expected
     assert programs.conform("prove", url, signer().vkey)["sizes"] > 40
+    assert programs.conform("follow", url, signer().vkey, "-")["entries"] == expected
     programs.fsck(url, tmp_path / "vkey")
+
+
+def test_a_client_follows_our_log_from_every_checkpoint_that_it_published(
+    programs: Programs, serve: Callable[[Path], str], tmp_path: Path
+) -> None:
+    sizes = (0, 1, 2, 255, 256, 257, 512, 700)
+    url = serve(raw_site(tmp_path, 0))
+    for size in sizes:
+        raw_site(tmp_path, size)
+        shutil.copy(tmp_path / "site" / "checkpoint", tmp_path / f"checkpoint-{size}")
+        for earlier in sizes[: sizes.index(size) + 1]:
+            said = programs.conform("follow", url, KEY.vkey, tmp_path / f"checkpoint-{earlier}")
+            assert (said["from"], said["size"]) == (earlier, size)
+
+
+def test_a_client_refuses_to_follow_our_log_into_another_history(
+    programs: Programs, serve: Callable[[Path], str], tmp_path: Path
+) -> None:
+    other = RawLog.open(tmp_path / "other.sqlite", origin=KEY.name, signer=KEY)
+    other.append_leaves([b"another", *leaves(255)[1:]])
+    (tmp_path / "seen").write_bytes(other.head.note)
+    other.close()
+    with pytest.raises(ForeignError):
+        programs.conform("follow", serve(raw_site(tmp_path, 600)), KEY.vkey, tmp_path / "seen")
 
 
 @pytest.mark.parametrize("path", ["tile/0/001", "tile/0/002.p/1", "tile/1/000.p/2", "tile/entries/001"])

@@ -1,4 +1,4 @@
-"""Our receipts are tlog-proofs that torchwood verifies under a policy with witnesses."""
+"""Our receipts are tlog-proofs that others verify under a policy with witnesses, and their proofs are read by us."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from integrator_audit import Signer, Tampered
 from integrator_audit.encoding import from_base64
+from integrator_audit.merkle import leaf_hash
 from integrator_audit.note import Note, join_note
 from integrator_audit.receipt import Receipt
 from tests.conformance.programs import ForeignError, Programs
@@ -25,7 +27,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    lines = [f"witness w{number} {cosigner.key.vkey}" for number, cosigner in enumerate(COSIGNERS)]
+    # Some programs want a URL for each witness.
+    lines = [
+        f"witness w{number} {cosigner.key.vkey} https://{cosigner.name}/" for number, cosigner in enumerate(COSIGNERS)
+    ]
     path = tmp_path / "policy"
     path.write_text("\n".join([f"log {signer().vkey}", *lines, "group g 2 w0 w1 w2", "quorum g", ""]))
     return path
@@ -48,23 +53,43 @@ def receipt(place: Place, index: int, *, cosigners: int, extra: bytes = b"") -> 
 def test_a_receipt_with_a_quorum_is_verified(programs: Programs, place: Place, policy: Path, index: int) -> None:
     text, leaf = receipt(place, index, cosigners=2)
     assert programs.conform("receipt", policy, leaf, stdin=text) == {"extra": None}
+    assert programs.conform("proof", signer().vkey, policy, leaf, stdin=text) == {"extra": ""}
 
 
 def test_the_extra_line_is_read(programs: Programs, place: Place, policy: Path) -> None:
     extra = bytes(range(256)) * 180
     text, leaf = receipt(place, 5, cosigners=3, extra=extra)
     assert programs.conform("receipt", policy, leaf, stdin=text) == {"extra": extra.hex()}
+    assert programs.conform("proof", signer().vkey, policy, leaf, stdin=text) == {"extra": extra.hex()}
 
 
 def test_a_receipt_without_a_quorum_or_for_another_leaf_is_refused(
     programs: Programs, place: Place, policy: Path
 ) -> None:
-    text, leaf = receipt(place, 5, cosigners=1)
-    with pytest.raises(ForeignError):
-        programs.conform("receipt", policy, leaf, stdin=text)
+    alone, leaf = receipt(place, 5, cosigners=1)
     text, _ = receipt(place, 5, cosigners=2)
     _, other = receipt(place, 6, cosigners=2)
-    with pytest.raises(ForeignError):
-        programs.conform("receipt", policy, other, stdin=text)
-    with pytest.raises(ForeignError):
-        programs.conform("receipt", policy, leaf, stdin=text.replace(b"index 5", b"index 7"))
+    for arguments in (("receipt",), ("proof", signer().vkey)):
+        programs.conform(*arguments, policy, leaf, stdin=text)
+        with pytest.raises(ForeignError):
+            programs.conform(*arguments, policy, leaf, stdin=alone)
+        with pytest.raises(ForeignError):
+            programs.conform(*arguments, policy, other, stdin=text)
+        with pytest.raises(ForeignError):
+            programs.conform(*arguments, policy, leaf, stdin=text.replace(b"index 5", b"index 7"))
+
+
+@pytest.mark.parametrize(("size", "index"), [(1, 0), (7, 3), (256, 255), (257, 256), (785, 511)])
+def test_proofs_that_others_make_are_read_and_written_alike_and_verified(
+    programs: Programs, size: int, index: int
+) -> None:
+    log = Signer("foreign.example/log", bytes([7]) * 32)
+    made = programs.conform("make", log.text, size, index)
+    leaf = leaf_hash(bytes.fromhex(made["leaf"]))
+    for kind, extra in (("plain", b""), ("withExtra", bytes.fromhex(made["extra"]))):
+        for text in made[kind]:
+            read = Receipt.parse(text.encode())
+            assert read.verify(leaf, log.verifier).size == size
+            assert (read.index, read.extra, read.text) == (index, extra, text.encode())
+            with pytest.raises(Tampered):
+                read.verify(leaf_hash(b"another"), log.verifier)

@@ -66,10 +66,10 @@ def litewitness(programs: Programs, directory: Path, log: Signer) -> Generator[s
 
 
 @contextmanager
-def other_witness(programs: Programs, directory: Path, log: Signer) -> Generator[str]:
-    """Run the witness of transparency-dev for one log."""
+def other_witness(programs: Programs, directory: Path, log: Signer, *more: str) -> Generator[str]:
+    """Run the witness of transparency-dev for one log; with `more`, it signs with these secret keys as well."""
     # Its keys have the text of an ordinary note key; the cosignature is of type 0x04 all the same.
-    (directory / "other.key").write_text(Signer(OTHER.name, OTHER.seed).text)
+    (directory / "other.key").write_text("\n".join([Signer(OTHER.name, OTHER.seed).text, *more]))
     with programs.running("conformance", "witness", directory / "other.key", log.vkey) as process:
         yield first_line(process)["url"]
 
@@ -140,6 +140,33 @@ def test_foreign_witnesses_and_ours_cosign_our_log_and_torchwood_believes_them(
         ledger.close()
 
 
+def test_a_foreign_witness_with_a_post_quantum_key_cosigns_our_log_and_torchwood_believes_it(
+    programs: Programs, serve: Callable[[Path], str], place: Place, tmp_path: Path
+) -> None:
+    key = programs.conform("keygen", OTHER.name)
+    with other_witness(programs, tmp_path, signer(), key["secret"]) as other:
+        text = f"log {signer().vkey}\nwitness modern {key['vkey']} {other}\nquorum modern\n"
+        (tmp_path / "policy").write_text(text)
+        ledger = place.ledger()
+        publishing = publisher(ledger, text, tmp_path / "asked")
+        for size in (1, 300):
+            ledger.append([entry(number) for number in range(ledger.size, size)])
+            done = publishing.publish()
+            assert (done.published, sorted(done.cosigned), done.failed) == (True, ["modern"], {})
+            place.reader().export(tmp_path / "site", published=True)
+            demand = Demand(Policy.parse(text.encode()), int(time.time()))
+            source = DirectorySource(tmp_path / "site")
+            assert verify_log(source, signer().verifier, demand=demand).verdict == "verified"
+            assert programs.conform("read", serve(tmp_path / "site"), tmp_path / "policy")["size"] == size
+        ledger.close()
+        note = (tmp_path / "site" / "checkpoint").read_bytes()
+        start = note.index(f"\u2014 {OTHER.name} ".encode()) + 200
+        changed = note[:start] + (b"A" if note[start : start + 1] != b"A" else b"B") + note[start + 1 :]
+        (tmp_path / "site" / "checkpoint").write_bytes(changed)
+        with pytest.raises(Tampered):
+            verify_log(source, signer().verifier, demand=demand)
+
+
 @pytest.mark.parametrize("grown", [0, 1, 500])
 def test_foreign_witnesses_alarm_a_ledger_that_was_restored_from_an_old_backup(
     programs: Programs, place: Place, tmp_path: Path, grown: int
@@ -177,7 +204,6 @@ def test_a_log_of_tessera_is_cosigned_by_our_witness_and_verified_by_us(
 ) -> None:
     log = Signer("tessera.example/log", bytes([8]) * 32)
     (tmp_path / "log.key").write_text(log.text)
-    (tmp_path / "entries").mkdir()
     with our_witness(tmp_path, log.vkey) as ours:
         text = policy_text(log, (OURS, ours), threshold="any")
         (tmp_path / "policy").write_text(text)
@@ -191,12 +217,14 @@ def test_a_log_of_tessera_is_cosigned_by_our_witness_and_verified_by_us(
             check_leaves=lambda first, leaves: read.extend(leaves),
         )
         size = 0
-        for count in (3, 300):
+        for count in (1, 254, 1, 1, 300):
+            entries = tmp_path / f"entries-{size}"
+            entries.mkdir()
             for number in range(count):
-                (tmp_path / "entries" / f"{number:04}").write_bytes(b"entry %d of %d" % (number, count))
+                (entries / f"{number:04}").write_bytes(b"entry %d after %d" % (number, size))
             programs.tessera(
                 tmp_path / "tessera",
-                entries=tmp_path / "entries",
+                entries=entries,
                 key=tmp_path / "log.key",
                 policy=tmp_path / "policy",
             )

@@ -2,8 +2,12 @@
 //
 //	conform read URL POLICY          read a whole log with torchwood, prove every entry
 //	conform prove URL VKEY           check inclusion and consistency with golang.org/x/mod
+//	conform follow URL VKEY OLD      follow a log from a checkpoint ("-": none) with Tessera's client
 //	conform receipt POLICY LEAF      check the tlog-proof on standard input with torchwood
-//	conform witness KEYFILE VKEY     be the witness of transparency-dev, on a free port
+//	conform proof VKEY POLICY LEAF   check it with transparency-dev's formats and merkle
+//	conform make SEED SIZE INDEX     make tlog-proofs of one entry with torchwood and with formats
+//	conform keygen NAME              make an ML-DSA-44 key of a witness with formats
+//	conform witness KEYS VKEY        be the witness of transparency-dev with the keys in a file, on a free port
 //	conform agent SOCKET SEEDFILE    be an ssh-agent with one Ed25519 key
 //	conform ask URL SEED WITNESS     ask a witness with the client of transparency-dev
 //
@@ -23,13 +27,17 @@ func main() {
 	}{
 		"read":    {2, readLog},
 		"prove":   {2, proveLog},
+		"follow":  {3, followLog},
 		"receipt": {2, checkReceipt},
+		"proof":   {3, checkProof},
+		"make":    {3, makeProofs},
+		"keygen":  {1, makeKey},
 		"witness": {2, runWitness},
 		"agent":   {2, runAgent},
 		"ask":     {3, askWitness},
 	}
 	if len(os.Args) < 2 || len(os.Args)-2 != commands[os.Args[1]].arguments {
-		fail(fmt.Errorf("usage: conform read|prove|receipt|witness|agent|ask ..."))
+		fail(fmt.Errorf("usage: conform read|prove|follow|receipt|proof|make|keygen|witness|agent|ask ..."))
 	}
 	answer, err := commands[os.Args[1]].run(os.Args[2:])
 	if err != nil {

@@ -22,15 +22,25 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
+// makeKey makes the ML-DSA-44 key of a witness.
+func makeKey(arguments []string) (any, error) {
+	secret, public, err := f_note.GenerateMLDSAKey(arguments[0])
+	return map[string]any{"secret": secret, "vkey": public}, err
+}
+
 // runWitness serves the witness of transparency-dev for one log, until it is killed.
 func runWitness(arguments []string) (any, error) {
-	secret, err := os.ReadFile(arguments[0])
+	secrets, err := os.ReadFile(arguments[0])
 	if err != nil {
 		return nil, err
 	}
-	signer, err := f_note.NewSignerForCosignatureV1(strings.TrimSpace(string(secret)))
-	if err != nil {
-		return nil, err
+	var signers []note.Signer
+	for secret := range strings.FieldsSeq(string(secrets)) {
+		signer, err := f_note.NewSignerForCosignatureV1(secret)
+		if err != nil {
+			return nil, err
+		}
+		signers = append(signers, signer)
 	}
 	log, err := note.NewVerifier(arguments[1])
 	if err != nil {
@@ -38,7 +48,7 @@ func runWitness(arguments []string) (any, error) {
 	}
 	w, err := witness.New(context.Background(), witness.Opts{
 		Persistence: inmemory.New(),
-		Signers:     []note.Signer{signer},
+		Signers:     signers,
 		VerifierForLog: func(_ context.Context, origin string) (note.Verifier, bool, error) {
 			return log, origin == log.Name(), nil
 		},
