@@ -15,7 +15,7 @@ from integrator_audit.encoding import from_base64, to_base64, to_decimal
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.keytext import check_name
 from integrator_audit.merkle import EMPTY_ROOT, HASH_SIZE
-from integrator_audit.note import Note, Verifier, verify_note
+from integrator_audit.note import Note, NoteKey, verify_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,17 @@ class Checkpoint:
 
 
 class LogKeys(Protocol):
-    """The keys of one log. A `Verifier` is one; `witnessing.keys.KeyPolicy` says which key signs from which size on."""
+    """The keys of one log. A `Verifier` is one; `witnessing.keys.KeyPolicy` says which key signs from which size on.
+
+    A log that others keep may have an ML-DSA-44 key: `witnessing.cosignature.read_log_key` reads either.
+    """
 
     @property
     def name(self) -> str:
         """Return the log's origin."""
         ...
 
-    def for_size(self, size: int) -> Sequence[Verifier]:
+    def for_size(self, size: int) -> Sequence[NoteKey]:
         """Return the keys that may sign a checkpoint of this size; raise `Tampered` when the log had ended before."""
         ...
 

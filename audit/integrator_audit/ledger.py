@@ -14,11 +14,11 @@ from pathlib import Path
 from integrator_audit.checkpoint import LogKeys, read_unverified
 from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
-from integrator_audit.note import Verifier
 from integrator_audit.receiptcheck import CheckedReceipt, Received, check_receipt
 from integrator_audit.sources import Source, open_source
 from integrator_audit.state import State, default_directory
 from integrator_audit.verify import Demand, Verification, verify_log
+from integrator_audit.witnessing.cosignature import read_log_key
 from integrator_audit.witnessing.policy import Policy
 
 
@@ -95,7 +95,7 @@ def _keys(given: LogKeys | Path | str | None, policy: Policy | None, source: Sou
     if isinstance(given, str | Path):
         path = Path(given)
         text = _bytes(path).decode("utf-8", "replace") if path.is_file() else str(given)
-        return Verifier.from_text(text.strip())
+        return read_log_key(text.strip())
     return given
 
 

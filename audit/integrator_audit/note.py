@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -34,6 +35,29 @@ MAX_SIGNATURES = 16
 MAX_NOTE = 128 * 1024
 
 _SIGNATURE_PREFIX = "\u2014 "
+
+
+class NoteKey(Protocol):
+    """A public key under which notes are believed: a `Verifier`, or `witnessing.cosignature.CosignerKey`."""
+
+    @property
+    def name(self) -> str:
+        """Return the key's name."""
+        ...
+
+    @property
+    def key_id(self) -> bytes:
+        """Return the key's four-byte identifier."""
+        ...
+
+    @property
+    def vkey(self) -> str:
+        """Return the text of the key."""
+        ...
+
+    def accepts(self, text: bytes, signature: bytes) -> bool:
+        """Say whether `signature`, without the key's identifier, is this key's over `text`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +201,7 @@ class Note:
         return cls((text + "\n").encode(), signatures)
 
 
-def verify_note(data: bytes, verifiers: Iterable[Verifier]) -> bytes:
+def verify_note(data: bytes, verifiers: Iterable[NoteKey]) -> bytes:
     """Return the text of a note that at least one of `verifiers` signed.
 
     Raises `Invalid` for a malformed note, `Tampered` when a known key's signature is wrong or none is there.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from integrator_audit.encoding import from_base64
 from integrator_audit.merkle import leaf_hash
 from integrator_audit.note import Note, join_note
 from integrator_audit.receipt import Receipt
+from integrator_audit.witnessing.cosignature import read_log_key
 from tests.conformance.programs import ForeignError, Programs
 from tests.unit.audit.audit_samples import Place, fill, signer
 from tests.unit.audit.witness_samples import COSIGNERS
@@ -84,12 +87,20 @@ def test_proofs_that_others_make_are_read_and_written_alike_and_verified(
     programs: Programs, size: int, index: int
 ) -> None:
     log = Signer("foreign.example/log", bytes([7]) * 32)
-    made = programs.conform("make", log.text, size, index)
-    leaf = leaf_hash(bytes.fromhex(made["leaf"]))
+    check_proofs(programs.conform("make", log.text, size, index), log.vkey, size=size, index=index)
+
+
+def test_proofs_of_a_log_that_signs_with_a_post_quantum_key_are_verified(programs: Programs) -> None:
+    log = programs.conform("keygen", "modern.example/log")
+    check_proofs(programs.conform("make", log["secret"], 300, 256), log["vkey"], size=300, index=256)
+
+
+def check_proofs(made: Mapping[str, Any], vkey: str, *, size: int, index: int) -> None:
+    leaf, key = leaf_hash(bytes.fromhex(made["leaf"])), read_log_key(vkey)
     for kind, extra in (("plain", b""), ("withExtra", bytes.fromhex(made["extra"]))):
         for text in made[kind]:
             read = Receipt.parse(text.encode())
-            assert read.verify(leaf, log.verifier).size == size
+            assert read.verify(leaf, key).size == size
             assert (read.index, read.extra, read.text) == (index, extra, text.encode())
             with pytest.raises(Tampered):
-                read.verify(leaf_hash(b"another"), log.verifier)
+                read.verify(leaf_hash(b"another"), key)

@@ -199,6 +199,12 @@ def test_the_client_of_others_finds_our_witness_conforming(programs: Programs, t
         assert programs.conform("ask", ours, log.text, OURS.key.vkey) == {"steps": 14, "size": 956}
 
 
+def test_our_witness_cosigns_a_log_that_signs_with_a_post_quantum_key(programs: Programs, tmp_path: Path) -> None:
+    log = programs.conform("keygen", "modern.example/log")
+    with our_witness(tmp_path, log["vkey"]) as ours:
+        assert programs.conform("ask", ours, log["secret"], OURS.key.vkey) == {"steps": 14, "size": 956}
+
+
 def test_a_log_of_tessera_is_cosigned_by_our_witness_and_verified_by_us(
     programs: Programs, serve: Callable[[Path], str], tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from integrator_audit.note import Signature, join_note
+from integrator_audit.witnessing.cosignature import CosignerKey
 from tests.vectors.log import (
     INSTITUTION,
     LOG,
@@ -62,6 +63,7 @@ NESTED = (
     + "group ours any w1 w2\ngroup theirs all v1 v2\n\tgroup everybody all ours  theirs \nquorum everybody\n"
 )
 ONE = witness_lines("w1") + "quorum w1\n"
+TWO_KEYS = f"log {SIGNER.vkey}\nlog {CosignerKey(SIGNER.name, 0x06, bytes(1312)).vkey}\n{ONE}"
 NOBODY = "quorum none\n"
 
 # As deep as a part may be: 32 nested lists and objects, the part itself counted.
@@ -126,6 +128,7 @@ def witnessed() -> Iterator[Case]:
         ("groups of groups", NESTED, ("w2", "v1", "v2")),
         ("a single witness", ONE, ("w1",)),
         ("nobody, where nobody is asked", NOBODY, ()),
+        ("a witness, where the log's post-quantum key is listed too", TWO_KEYS, ("w1",)),
         ("others beside, unknown to the policy", ONE, ("w2", "w1", "v1")),
     ):
         signatures = [LOG.cosignature(witness) for witness in witnesses]

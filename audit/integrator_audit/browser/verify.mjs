@@ -5,7 +5,7 @@
  * - Show people what comes back from here, never text that a server sent beside it.
  * - Key, policy and this file come from elsewhere than the openings: who serves the checker can serve one that lies.
  * - An error has a stable `code` and a message for people. `not-possible` is not a failure: show "could not check".
- * LIMIT: cosignatures of type 0x06 (ML-DSA-44) are not counted here: WebCrypto has no such algorithm yet. */
+ * LIMIT: signatures of type 0x06 (ML-DSA-44) are not counted here: WebCrypto has no such algorithm yet. */
 const MAX_FILE = 1 << 20, MAX_PART = 0xffff, MAX_NOTE = 1 << 17, MAX_DEPTH = 32, MAX_SIGNATURES = 16, MAX_HASHES = 63;
 const LOG_KEY = [0x01, 32], COSIGNING_KEY = [0x04, 32], ML_DSA_KEY = [0x06, 1312]; // types and sizes in bytes
 const CLOCK_SKEW_SECONDS = 300, MAX_TIME = (1n << 63n) - 1n, FIELD = (1n << 255n) - 19n; // y² of small order:
@@ -141,7 +141,7 @@ export async function readPolicy(text) {
     const [word, ...items] = line.split(/[ \t]+/).filter((item) => item !== ""), [name, second, ...members] = items;
     if (word === undefined || word.startsWith("#")) continue;
     if (word === "log" && (items.length === 1 || items.length === 2)) {
-      policy.logs.push(await readLogKey(name).catch(() => rule(false)));
+      policy.logs.push(await readKey(name, LOG_KEY, ML_DSA_KEY).catch(() => rule(false)));
       onlyOnce(others, `log ${policy.logs.at(-1).bytes}`);
     } else if (word === "witness" && (items.length === 2 || items.length === 3)) {
       const key = await readKey(second, COSIGNING_KEY, ML_DSA_KEY).catch(() => rule(false));

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from integrator_audit.checkpoint import LogKeys
-from integrator_audit.cli.answering import read_vkey
-from integrator_audit.cli.files import read_file
+from integrator_audit.cli.files import read_file, text_or_file
 from integrator_audit.errors import Invalid
 from integrator_audit.state import State, default_directory
 from integrator_audit.verify import Demand
+from integrator_audit.witnessing.cosignature import LogKey, read_log_key
 from integrator_audit.witnessing.keys import KeyPolicy, KeyRoot, accept_keys
 from integrator_audit.witnessing.policy import Policy
 
@@ -74,12 +74,17 @@ def read_state(directory: Path | None) -> State:
     return State(directory or default_directory(os.environ))
 
 
+def read_log_vkey(text: str) -> LogKey:
+    """Return the key of a log that a person gave as text or as a file that holds it."""
+    return read_log_key(text_or_file(text, "the verifier key"))
+
+
 def known_keys(policy: Policy | None, vkeys: Iterable[str] | None) -> dict[str, LogKeys]:
     """Return the keys of logs by origin: those that a policy lists, and those that a person gave, which win."""
     found: dict[str, LogKeys] = {}
     if policy is not None:
         found.update({log.key.name: policy.keys_of(log.key.name) for log in policy.logs})
-    found.update({key.name: key for key in map(read_vkey, vkeys or ())})
+    found.update({key.name: key for key in map(read_log_vkey, vkeys or ())})
     return found
 
 
@@ -94,7 +99,7 @@ def read_trust(
         opened = KeyRoot.parse(read_file(root, "the root file"))
         return Trust(accept_keys(read_file(keys, "the key policy"), opened, state), trusted)
     if vkey is not None:
-        return Trust(read_vkey(vkey), trusted)
+        return Trust(read_log_vkey(vkey), trusted)
     if trusted is None:
         message = "give the log's key: --vkey, or --keys with --keys-root, or a --policy that lists the log"
         raise Invalid("trust-options", message)

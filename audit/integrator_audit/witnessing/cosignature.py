@@ -3,7 +3,8 @@
 - Source: https://c2sp.org/tlog-cosignature. Made with Ed25519 (type 0x04); also verified with ML-DSA-44 (type 0x06).
 - A cosignature says its own time. Time 0 says nothing about freshness and is refused; so is a time more than five
   minutes ahead of ours. How old one may be is for the policy's user to say (`witnessing.policy`).
-- A witness's key has a type of its own: it cannot be taken for the key of a log.
+- An Ed25519 key of a witness has a type of its own: it cannot be taken for the key of a log. A log may sign its own
+  checkpoints with an ML-DSA-44 key; such a signature says who made it, so that a witness's is not the log's.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ from integrator_audit.keytext import (
     read_secret,
     secret_text,
 )
-from integrator_audit.note import Note, Signature
+from integrator_audit.note import ED25519, Note, Signature, Verifier
 
 ED25519_COSIGNATURE = 0x04
 MLDSA44_COSIGNATURE = 0x06
 MAX_AHEAD = 300
 """Seconds that a witness's clock may be ahead of ours."""
 
-_KEY_SIZES = {ED25519_COSIGNATURE: KEY_SIZE, MLDSA44_COSIGNATURE: 1312}
+_MLDSA44_KEY_SIZE = 1312
+_KEY_SIZES = {ED25519_COSIGNATURE: KEY_SIZE, MLDSA44_COSIGNATURE: _MLDSA44_KEY_SIZE}
+_LOG_KEY_SIZES = {ED25519: KEY_SIZE, MLDSA44_COSIGNATURE: _MLDSA44_KEY_SIZE}
 _SIGNATURE_SIZES = {ED25519_COSIGNATURE: 64, MLDSA44_COSIGNATURE: 2420}
 _TIME_SIZE = 8
 _MAX_TIME = (1 << 63) - 1
@@ -43,7 +46,10 @@ _MAX_TIME = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class CosignerKey:
-    """The public half of a witness's key: its name, signature type (0x04 or 0x06) and 32 or 1,312 bytes."""
+    """The public half of a witness's key: its name, signature type (0x04 or 0x06) and 32 or 1,312 bytes.
+
+    With type 0x06 it may be the key of a log as well; then it is a `checkpoint.LogKeys`.
+    """
 
     name: str
     type: int
@@ -70,6 +76,15 @@ class CosignerKey:
         """Read a witness's vkey; raise `Invalid` when it is not consistent or the key of something else."""
         return cls(*read_public(vkey, _KEY_SIZES, what="the witness's key"))
 
+    def for_size(self, size: int) -> tuple[CosignerKey, ...]:
+        """Return the keys that sign a log's checkpoints of this size: this one, for ever."""
+        del size
+        return (self,)
+
+    def accepts(self, text: bytes, signature: bytes) -> bool:
+        """Say whether `signature`, without the key's identifier, is this key's over a checkpoint's text."""
+        return self.time_of(text, signature) is not None
+
     def time_of(self, text: bytes, value: bytes) -> int | None:
         """Return the POSIX seconds that this key's cosignature over a checkpoint's text states, None if it is wrong.
 
@@ -92,6 +107,20 @@ class CosignerKey:
         except (InvalidSignature, Invalid):
             return None
         return time
+
+
+LogKey = Verifier | CosignerKey
+"""The one key of a log: Ed25519 (type 0x01), or ML-DSA-44 (type 0x06)."""
+
+
+def read_log_key(vkey: str) -> LogKey:
+    """Read the vkey of a log; raise `Invalid` (`vkey`) when it is not consistent or the key of something else.
+
+    SPEC tlog-checkpoint: "Logs SHOULD use ML-DSA-44 cosignatures to sign the checkpoint, but MAY use any note signature
+    algorithm based on the ecosystem they operate in."
+    """
+    name, key_type, public_key = read_public(vkey, _LOG_KEY_SIZES, what="the verifier key")
+    return Verifier(name, public_key) if key_type == ED25519 else CosignerKey(name, key_type, public_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,14 @@ from typing import TypeVar
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint, read_unverified
 from integrator_audit.errors import Invalid, Refused
-from integrator_audit.note import Note, Verifier
-from integrator_audit.witnessing.cosignature import Cosignature, CosignerKey, verified_cosignatures
+from integrator_audit.note import Note
+from integrator_audit.witnessing.cosignature import (
+    Cosignature,
+    CosignerKey,
+    LogKey,
+    read_log_key,
+    verified_cosignatures,
+)
 
 MAX_POLICY = 256 * 1024
 MAX_AGE = 48 * 3600
@@ -24,14 +30,14 @@ MAX_AGE = 48 * 3600
 
 NONE = "none"
 
-_Key = TypeVar("_Key", Verifier, CosignerKey)
+_Key = TypeVar("_Key", LogKey, CosignerKey)
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyLog:
     """A log that the policy trusts; `url` is its prefix, empty when the policy gives none."""
 
-    key: Verifier
+    key: LogKey
     url: str
 
 
@@ -163,9 +169,9 @@ class ListedKeys:
     """
 
     name: str
-    verifiers: tuple[Verifier, ...]
+    verifiers: tuple[LogKey, ...]
 
-    def for_size(self, size: int) -> Sequence[Verifier]:
+    def for_size(self, size: int) -> Sequence[LogKey]:
         """Return all of them, whatever the size."""
         del size
         return self.verifiers
@@ -212,7 +218,7 @@ class _Parser:
             return
         match items:
             case ["log", vkey, *url] if len(url) < 2:
-                key = self._key(Verifier.from_text, vkey)
+                key = self._key(read_log_key, vkey)
                 self._unique("log", key.public_key)
                 self._logs.append(PolicyLog(key, "".join(url)))
             case ["witness", name, vkey, *url] if len(url) < 2:

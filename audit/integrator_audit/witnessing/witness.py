@@ -17,7 +17,7 @@ from integrator_audit.checkpoint import TreeHead
 from integrator_audit.database import connect, is_new, translated
 from integrator_audit.errors import AuditError, Invalid, Refused, Tampered
 from integrator_audit.merkle import EMPTY_ROOT, verify_consistency
-from integrator_audit.note import Note, Verifier, join_note, verify_note
+from integrator_audit.note import Note, NoteKey, join_note, verify_note
 from integrator_audit.witnessing.addcheckpoint import (
     MAX_TAKEN,
     SIZE_TYPE,
@@ -42,13 +42,13 @@ class Witness:
     """Cosign the checkpoints of some logs. Requests may come from several threads."""
 
     def __init__(
-        self, connection: sqlite3.Connection, cosigner: Cosigner, logs: Sequence[Verifier], clock: Callable[[], float]
+        self, connection: sqlite3.Connection, cosigner: Cosigner, logs: Sequence[NoteKey], clock: Callable[[], float]
     ) -> None:
         """Use `open` instead."""
         self._connection = connection
         self._cosigner = cosigner
         self._clock = clock
-        self._keys: dict[str, list[Verifier]] = {}
+        self._keys: dict[str, list[NoteKey]] = {}
         for verifier in logs:
             self._keys.setdefault(verifier.name, []).append(verifier)
         self._by_hash = {sha256(origin.encode()).hexdigest(): origin for origin in self._keys}
@@ -56,7 +56,7 @@ class Witness:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path, *, cosigner: Cosigner, logs: Sequence[Verifier], clock: Callable[[], float]) -> Witness:
+    def open(cls, path: Path, *, cosigner: Cosigner, logs: Sequence[NoteKey], clock: Callable[[], float]) -> Witness:
         """Open the witness's file at `path`, or create it; `logs` are the keys it trusts, each for the origin it names.
 
         Raises `Refused` when the file is something else, `Unavailable` when it cannot be opened.

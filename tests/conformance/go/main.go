@@ -5,11 +5,11 @@
 //	conform follow URL VKEY OLD      follow a log from a checkpoint ("-": none) with Tessera's client
 //	conform receipt POLICY LEAF      check the tlog-proof on standard input with torchwood
 //	conform proof VKEY POLICY LEAF   check it with transparency-dev's formats and merkle
-//	conform make SEED SIZE INDEX     make tlog-proofs of one entry with torchwood and with formats
-//	conform keygen NAME              make an ML-DSA-44 key of a witness with formats
+//	conform make KEY SIZE INDEX      make tlog-proofs of one entry with torchwood and with formats
+//	conform keygen NAME              make an ML-DSA-44 key of a witness or log with formats
 //	conform witness KEYS VKEY        be the witness of transparency-dev with the keys in a file, on a free port
 //	conform agent SOCKET SEEDFILE    be an ssh-agent with one Ed25519 key
-//	conform ask URL SEED WITNESS     ask a witness with the client of transparency-dev
+//	conform ask URL KEY WITNESS      ask a witness with the client of transparency-dev
 //
 // It prints one JSON object, or exits with 1 and says why.
 package main

@@ -14,7 +14,6 @@ import (
 	f_witness "github.com/transparency-dev/formats/witness"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -68,7 +67,7 @@ func checkProof(arguments []string) (any, error) {
 
 // makeProofs writes proofs of one entry of a sample log, without and with extra data.
 func makeProofs(arguments []string) (any, error) {
-	signer, err := note.NewSigner(arguments[0])
+	signer, err := logSigner(arguments[0])
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// makeKey makes the ML-DSA-44 key of a witness.
+// makeKey makes an ML-DSA-44 key.
 func makeKey(arguments []string) (any, error) {
 	secret, public, err := f_note.GenerateMLDSAKey(arguments[0])
 	return map[string]any{"secret": secret, "vkey": public}, err
@@ -94,6 +94,14 @@ func runAgent(arguments []string) (any, error) {
 	}
 }
 
+// logSigner reads the secret key of a log: Ed25519, or ML-DSA-44.
+func logSigner(secret string) (note.Signer, error) {
+	if signer, err := note.NewSigner(secret); err == nil {
+		return signer, nil
+	}
+	return f_note.NewMLDSASigner(secret)
+}
+
 // A growing log in memory, to ask a witness about.
 type sample struct {
 	signer note.Signer
@@ -148,7 +156,7 @@ func askWitness(arguments []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := note.NewSigner(arguments[1])
+	signer, err := logSigner(arguments[1])
 	if err != nil {
 		return nil, err
 	}

@@ -7,16 +7,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from integrator_audit import Invalid, Signer, Tampered, Verifier
-from integrator_audit.checkpoint import Checkpoint
-from integrator_audit.note import Note, Signature, join_note
+from integrator_audit.checkpoint import Checkpoint, open_checkpoint
+from integrator_audit.note import Note, Signature, join_note, verify_note
 from integrator_audit.witnessing.cosignature import (
     MAX_AHEAD,
     MLDSA44_COSIGNATURE,
     Cosigner,
     CosignerKey,
+    read_log_key,
     signed_message,
     verified_cosignatures,
 )
+from tests.unit.audit.witness_samples import mldsa_note
 
 # Made with filippo.io/torchwood v0.10.0: seed 00 01 … 1f for both types.
 VECTORS = Path(__file__).parent / "vectors"
@@ -65,6 +67,33 @@ def test_keys_of_logs_and_witnesses_cannot_be_taken_for_each_other() -> None:
             Verifier.from_text(text)
     with pytest.raises(Invalid):
         Signer.from_text(witness.text)
+
+
+def test_a_log_may_sign_with_a_post_quantum_key_that_has_its_name() -> None:
+    secret = MLDSA44PrivateKey.generate()
+    public = secret.public_key().public_bytes_raw()
+    key = read_log_key(CosignerKey("example.com/log", MLDSA44_COSIGNATURE, public).vkey)
+    checkpoint = Checkpoint("example.com/log", 7, bytes(32))
+    for time in (0, TIME):
+        note = mldsa_note(secret, key.name, checkpoint, time)
+        assert open_checkpoint(note, key) == checkpoint
+        with pytest.raises(Tampered):
+            verify_note(note.replace(b"\n7\n", b"\n8\n"), [key])
+    # The same bytes as a witness of another name: the signature is not the log's.
+    witness = CosignerKey("witness.example/w1", MLDSA44_COSIGNATURE, public)
+    with pytest.raises(Tampered):
+        open_checkpoint(mldsa_note(secret, witness.name, checkpoint, TIME), key)
+    with pytest.raises(Tampered, match=r"the checkpoint is of example\.com/log"):
+        open_checkpoint(mldsa_note(secret, witness.name, checkpoint, TIME), witness)
+
+
+def test_the_key_of_a_log_is_ed25519_or_mldsa() -> None:
+    log = Signer("example.com/log", bytes(32))
+    assert read_log_key(log.vkey) == log.verifier
+    assert read_log_key(MLDSA.vkey) == MLDSA
+    for vkey in (ED25519.vkey, log.text, MLDSA.vkey[:-4], MLDSA.vkey.replace("pq+", "q+"), ""):
+        with pytest.raises(Invalid):
+            read_log_key(vkey)
 
 
 @pytest.mark.parametrize(

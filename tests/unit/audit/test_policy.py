@@ -3,12 +3,14 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from integrator_audit import Invalid, Refused, Signer, Tampered
 from integrator_audit.checkpoint import Checkpoint
-from integrator_audit.note import join_note
-from integrator_audit.witnessing.cosignature import Cosigner
+from integrator_audit.note import Note, join_note
+from integrator_audit.witnessing.cosignature import MLDSA44_COSIGNATURE, Cosigner, CosignerKey
 from integrator_audit.witnessing.policy import MAX_AGE, MAX_POLICY, Policy
+from tests.unit.audit.witness_samples import mldsa_note
 
 LOG = Signer("example.com/log", bytes(32))
 OTHER_LOG = Signer("example.com/other", bytes([1]) * 32)
@@ -125,6 +127,17 @@ def test_a_log_that_the_policy_does_not_name_or_another_key_is_not_believed() ->
     with pytest.raises(Tampered):
         both.open(OTHER_LOG.sign(text), now=NOW)
     assert both.open(cosigned(), now=NOW).checkpoint == CHECKPOINT
+
+
+def test_a_policy_may_list_the_post_quantum_key_of_a_log_beside_the_other() -> None:
+    secret = MLDSA44PrivateKey.generate()
+    modern = CosignerKey(LOG.name, MLDSA44_COSIGNATURE, secret.public_key().public_bytes_raw())
+    both = policy(f"log {LOG.vkey}", f"log {modern.vkey}", "quorum none")
+    signed = mldsa_note(secret, LOG.name, CHECKPOINT, NOW)
+    for note in (cosigned(), signed, cosigned() + Note.parse(signed).signatures[0].line):
+        assert both.open(note, now=NOW).checkpoint == CHECKPOINT
+    with pytest.raises(Tampered):
+        both.open(mldsa_note(MLDSA44PrivateKey.generate(), LOG.name, CHECKPOINT, NOW), now=NOW)
 
 
 def test_a_log_may_have_several_keys_of_which_one_signed() -> None:

@@ -7,20 +7,32 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+
 from integrator_audit import Signer
 from integrator_audit.checkpoint import Checkpoint, read_unverified
 from integrator_audit.errors import Unavailable
 from integrator_audit.frontier import Frontier
 from integrator_audit.merkle import consistency_proof
+from integrator_audit.note import Signature, join_note
 from integrator_audit.tiles import TileName, TileRow, subtree_reader
 from integrator_audit.witnessing.addcheckpoint import Answer
-from integrator_audit.witnessing.cosignature import Cosigner
+from integrator_audit.witnessing.cosignature import MLDSA44_COSIGNATURE, Cosigner, CosignerKey
 from integrator_audit.witnessing.policy import Policy
 from integrator_audit.witnessing.witness import Witness
 
 NOW = 1_800_000_000
 LOG = Signer("demo.integrator.example/ledger/demo/s0-2026h2", bytes(range(32)))
 COSIGNERS = [Cosigner(f"witness{number}.example", bytes([number]) * 32) for number in range(3)]
+
+
+def mldsa_note(secret: MLDSA44PrivateKey, name: str, checkpoint: Checkpoint, time: int) -> bytes:
+    """Sign a checkpoint as tlog-cosignature lays it out, written down here a second time."""
+    origin, stamp = checkpoint.origin.encode(), time.to_bytes(8, "big")
+    message = b"subtree/v1\n\0" + bytes([len(name)]) + name.encode() + stamp + bytes([len(origin)]) + origin
+    message += bytes(8) + checkpoint.size.to_bytes(8, "big") + checkpoint.root
+    key = CosignerKey(name, MLDSA44_COSIGNATURE, secret.public_key().public_bytes_raw())
+    return join_note(checkpoint.text, [Signature(name, key.key_id, stamp + secret.sign(message))])
 
 
 class SampleHead(NamedTuple):
