@@ -15,6 +15,8 @@ from integrator_audit.cli.answering import HOLDS, JsonOption, answering
 from integrator_audit.cli.files import read_file
 from integrator_audit.cli.keys import read_cosigner
 from integrator_audit.errors import Invalid, Unavailable
+from integrator_audit.witnessing.cosignature import LogKey
+from integrator_audit.witnessing.loglist import is_list, read_list
 from integrator_audit.witnessing.policy import Policy
 from integrator_audit.witnessing.server import WitnessServer
 from integrator_audit.witnessing.witness import Witness
@@ -25,7 +27,10 @@ LISTEN = "127.0.0.1:7380"
 def witness_command(
     key: Annotated[Path, typer.Option(help="The witness's secret key (keygen witness).", metavar="FILE")],
     logs: Annotated[
-        Path, typer.Option(help="Lines 'log VKEY', and 'quorum none' (c2sp.org/tlog-policy).", metavar="FILE")
+        Path,
+        typer.Option(
+            help="Lines 'log VKEY', and 'quorum none' (c2sp.org/tlog-policy); or c2sp.org/tlog-list.", metavar="FILE"
+        ),
     ],
     state: Annotated[Path, typer.Option(help="The file that remembers what was cosigned.", metavar="FILE")],
     *,
@@ -37,11 +42,11 @@ def witness_command(
     Its state must not be lost or set back: it would cosign a second history. Never run two with the same key.
     """
     with answering(as_json=as_json):
-        listed = Policy.parse(read_file(logs, "the list of logs")).logs
+        listed = read_logs(read_file(logs, "the list of logs"))
         if not listed:
             raise Invalid("witness-logs", f"{logs} lists no log; add lines: log VKEY")
         cosigner = read_cosigner(key)
-        witness = Witness.open(state, cosigner=cosigner, logs=[log.key for log in listed], clock=time.time)
+        witness = Witness.open(state, cosigner=cosigner, logs=listed, clock=time.time)
         try:
             server = WitnessServer(parse_address(listen), witness)
         except OSError as error:
@@ -57,6 +62,16 @@ def witness_command(
             server.serve_forever()
         witness.close()
     raise typer.Exit(HOLDS)
+
+
+def read_logs(data: bytes) -> dict[str, list[LogKey]]:
+    """Return the keys that a policy or a list of logs names, by origin; raise `Invalid` when it is neither."""
+    if is_list(data):
+        return {origin: [key] for origin, key in read_list(data).items()}
+    found: dict[str, list[LogKey]] = {}
+    for log in Policy.parse(data).logs:
+        found.setdefault(log.key.name, []).append(log.key)
+    return found
 
 
 def parse_address(text: str) -> tuple[str, int]:

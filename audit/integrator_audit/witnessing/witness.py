@@ -42,22 +42,26 @@ class Witness:
     """Cosign the checkpoints of some logs. Requests may come from several threads."""
 
     def __init__(
-        self, connection: sqlite3.Connection, cosigner: Cosigner, logs: Sequence[NoteKey], clock: Callable[[], float]
+        self,
+        connection: sqlite3.Connection,
+        cosigner: Cosigner,
+        logs: Mapping[str, Sequence[NoteKey]],
+        clock: Callable[[], float],
     ) -> None:
         """Use `open` instead."""
         self._connection = connection
         self._cosigner = cosigner
         self._clock = clock
-        self._keys: dict[str, list[NoteKey]] = {}
-        for verifier in logs:
-            self._keys.setdefault(verifier.name, []).append(verifier)
+        self._keys = logs
         self._by_hash = {sha256(origin.encode()).hexdigest(): origin for origin in self._keys}
         # Whoever holds it is the only one to use the connection.
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path, *, cosigner: Cosigner, logs: Sequence[NoteKey], clock: Callable[[], float]) -> Witness:
-        """Open the witness's file at `path`, or create it; `logs` are the keys it trusts, each for the origin it names.
+    def open(
+        cls, path: Path, *, cosigner: Cosigner, logs: Mapping[str, Sequence[NoteKey]], clock: Callable[[], float]
+    ) -> Witness:
+        """Open the witness's file at `path`, or create it; `logs` says which keys it trusts for which origin.
 
         Raises `Refused` when the file is something else, `Unavailable` when it cannot be opened.
         """

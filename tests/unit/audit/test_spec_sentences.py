@@ -20,7 +20,10 @@ import integrator_audit
 CODE = Path(integrator_audit.__file__).parent
 TESTS = Path(__file__).parent
 SPECS = frozenset(
-    ("tlog-tiles", "tlog-checkpoint", "signed-note", "tlog-cosignature", "tlog-witness", "tlog-policy", "tlog-proof")
+    (
+        *("tlog-tiles", "tlog-checkpoint", "signed-note", "tlog-cosignature", "tlog-witness", "tlog-policy"),
+        *("tlog-proof", "tlog-list"),
+    )
 )
 
 

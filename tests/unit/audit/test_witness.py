@@ -6,13 +6,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from integrator_audit import Refused, Signer
+from integrator_audit import Refused, Signer, Verifier
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.encoding import to_base64
 from integrator_audit.note import Note, Signature, join_note
@@ -28,8 +28,10 @@ COSIGNER = COSIGNERS[0]
 
 
 def opened(directory: Path, *logs: Signer) -> Witness:
-    verifiers = [log.verifier for log in logs or (LOG,)]
-    return Witness.open(directory / "witness.sqlite", cosigner=COSIGNER, logs=verifiers, clock=lambda: NOW)
+    keys: dict[str, list[Verifier]] = {}
+    for log in logs or (LOG,):
+        keys.setdefault(log.name, []).append(log.verifier)
+    return Witness.open(directory / "witness.sqlite", cosigner=COSIGNER, logs=keys, clock=lambda: NOW)
 
 
 @pytest.fixture
@@ -146,6 +148,20 @@ def test_an_unknown_origin_is_404_even_with_a_known_key_s_signature(witness: Wit
     text = log.grow(1).note.split(b"\n\n")[0].replace(b"s0-", b"s1-") + b"\n"
     assert witness.add_checkpoint(b"old 0\n\n" + LOG.sign(text)).status == 404
     assert witness.sizes() == {}
+
+
+def test_a_log_whose_key_has_another_name_than_its_origin_is_cosigned(tmp_path: Path) -> None:
+    key = Signer("sum.example", bytes([5]) * 32)
+    logs = {"sum database tree": [key.verifier]}
+    with closing(Witness.open(tmp_path / "witness.sqlite", cosigner=COSIGNER, logs=logs, clock=lambda: NOW)) as witness:
+        note = key.sign(Checkpoint("sum database tree", 1, bytes(32)).text)
+        assert_cosigned(witness.add_checkpoint(b"old 0\n\n" + note), note)
+        cosigned = witness.checkpoint(sha256(b"sum database tree").hexdigest())
+        assert cosigned is not None
+        assert cosigned.startswith(note)
+        assert witness.add_checkpoint(b"old 0\n\n" + key.sign(Checkpoint(key.name, 1, bytes(32)).text)).status == 404
+        forged = Signer("sum.example", bytes([6]) * 32).sign(Checkpoint("sum database tree", 2, bytes(32)).text)
+        assert witness.add_checkpoint(b"old 1\n\n" + forged).status == 403
 
 
 def test_a_checkpoint_without_a_right_signature_of_a_trusted_key_is_403(witness: Witness, log: SampleLog) -> None:

@@ -108,7 +108,9 @@ def witnesses(directory: Path, signer: Signer = LOG) -> dict[str, SampleExchange
     """Return three witnesses of the sample log, by name."""
     return {
         f"w{number}": SampleExchange(
-            Witness.open(directory / f"w{number}.sqlite", cosigner=it, logs=[signer.verifier], clock=lambda: NOW)
+            Witness.open(
+                directory / f"w{number}.sqlite", cosigner=it, logs={signer.name: [signer.verifier]}, clock=lambda: NOW
+            )
         )
         for number, it in enumerate(COSIGNERS)
     }

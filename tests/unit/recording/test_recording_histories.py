@@ -109,7 +109,7 @@ async def _fill(root: Path, policy: Path, now: int) -> None:
 def _witness(root: Path) -> WitnessServer:
     """The supervisor as a witness that cosigns whatever is consistent, over HTTP."""
     logs = [NAMING.origin(log) for log in ("epochs", *_logs(int(time.time() * 1000)))]
-    keys = [Signer(origin, signing_seed(KEYS.signing, origin)).verifier for origin in logs]
+    keys = {origin: [Signer(origin, signing_seed(KEYS.signing, origin)).verifier] for origin in logs}
     held = Witness.open(root / "witness.sqlite", cosigner=SUPERVISOR, logs=keys, clock=time.time)
     return WitnessServer(("127.0.0.1", 0), held)
 

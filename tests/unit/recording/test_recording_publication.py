@@ -32,7 +32,9 @@ COSIGNER = Cosigner("witness.example", b"w" * 32)
 @pytest.fixture
 def witness(tmp_path: Path) -> Iterator[WitnessServer]:
     """A real witness, over HTTP."""
-    held = Witness.open(tmp_path / "witness.sqlite", cosigner=COSIGNER, logs=[SIGNER.verifier], clock=time.time)
+    held = Witness.open(
+        tmp_path / "witness.sqlite", cosigner=COSIGNER, logs={SIGNER.name: [SIGNER.verifier]}, clock=time.time
+    )
     server = WitnessServer(("127.0.0.1", 0), held)
     serving = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     serving.start()
