@@ -11,8 +11,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import typer
 
@@ -82,19 +83,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = _run(given)
+        code = _answered(given)
     except (SystemExit, BrokenPipeError):
         # Nobody reads the answer any more, and what is still to be written must not fail for that.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        _turn_away(sys.__stdout__)
         code = UNKNOWN
+    except OSError as error:
+        # What commands meet, `answering` tells: here the answer itself cannot be written, on a full disk for instance.
+        # Python would end with a code of its own, and its 1 would say that a proof failed.
+        _turn_away(sys.__stdout__)
+        with suppress(OSError):
+            message = f"the answer cannot be written: {error.strerror or 'the system refuses'}"
+            print(f"could not tell: {message} (answer-unwritable)", file=sys.stderr)
+        code = UNKNOWN
+    try:
+        _flush(sys.stderr)
+    except OSError:
+        _turn_away(sys.__stderr__)
+    sys.exit(code)
+
+
+def _answered(given: list[str]) -> int:
+    """Run a command and tell of this program's own faults; raise `OSError` when the answer cannot be written."""
+    try:
+        return _run(given)
+    except OSError:
+        raise
     except Exception as error:
         # The last wall: a mistake in this program is no proof against anybody's log. The error's own text is not shown,
         # because it may hold what was read from a file about a person.
         place = traceback.extract_tb(error.__traceback__)[-1]
         fault = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
         _tell(given, "program-fault", f"this program has a fault, please report it: {fault}")
-        code = UNKNOWN
-    sys.exit(code)
+        return UNKNOWN
+
+
+def _flush(stream: TextIO | None) -> None:
+    """Write out what a stream holds; None is one that was closed when the program began: there the code alone tells."""
+    if stream is not None:
+        stream.flush()
+
+
+def _turn_away(stream: TextIO | None) -> None:
+    """Let what is still to be written to a stream go nowhere: at its end the program would fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno() if stream else 1)
 
 
 def _run(given: list[str]) -> int:
@@ -108,7 +140,7 @@ def _run(given: list[str]) -> int:
         return UNKNOWN
     except typer.Abort:
         return UNKNOWN
-    sys.stdout.flush()
+    _flush(sys.stdout)
     return code if isinstance(code, int) else HOLDS
 
 

@@ -154,8 +154,7 @@ def program(*arguments: str, **more: object) -> subprocess.CompletedProcess[str]
         [sys.executable, "-c", code, *arguments],
         text=True,
         check=False,
-        stderr=subprocess.PIPE,
-        **({"stdout": subprocess.PIPE} | more),  # type: ignore[call-overload]
+        **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more),  # type: ignore[call-overload]
     )
 
 
@@ -211,3 +210,24 @@ def test_a_fault_of_the_program_is_no_proof_and_tells_nobodys_number(
     assert "Traceback" not in said.out + said.err
     assert "ValueError at test_audit_cli.py:" in (said.out if options else said.err)
     assert not options or json.loads(said.out)["code"] == "program-fault"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize("full", [("stdout",), ("stderr",), ("stdout", "stderr")])
+def test_an_answer_that_cannot_be_written_is_no_proof(options: tuple[str, ...], full: tuple[str, ...]) -> None:
+    for arguments in (("verify", "none", "--vkey", "x"), ("verify",), ("nonsense",)):
+        with Path("/dev/full").open("wb") as device:
+            answer = program(*arguments, *options, **dict.fromkeys(full, device))
+        told = f"{arguments}: {answer.stdout or ''}{answer.stderr or ''}"
+        assert answer.returncode == 2, told
+        assert "Traceback" not in told
+        assert "program-fault" not in told
+
+
+def test_an_output_that_was_closed_before_leaves_the_exit_code(site: Path, tmp_path: Path) -> None:
+    known = f"--vkey {signer().vkey} --state {tmp_path / 'state'}"
+    code = "from integrator_audit.cli.main import main; main()"
+    for location, expected in ((site, 0), (tmp_path / "none", 2)):
+        command = f"{sys.executable} -c '{code}' verify {location} {known} >&-"
+        answer = subprocess.run(["sh", "-c", command], text=True, check=False, capture_output=True)
+        assert (answer.returncode, "program-fault" in answer.stderr) == (expected, False), answer.stderr
