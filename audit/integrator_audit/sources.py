@@ -9,6 +9,7 @@ Nothing that comes from here is believed, and what is fetched is compared with h
 
 from __future__ import annotations
 
+import http
 import http.client
 import stat
 import time
@@ -65,6 +66,11 @@ class HttpSource:
     def __init__(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise Invalid("source-url", "a log's URL starts with http:// or https://")
+        if "@" in url.split("/")[2]:
+            # It would not be used, and every message that names the URL would show it.
+            raise Invalid("source-url", "a log's URL has no user name and no password: what is published needs none")
+        if "?" in url or "#" in url:
+            raise Invalid("source-url", "a log's URL is a prefix to which paths are added: it has no '?' and no '#'")
         self._prefix = url.rstrip("/")
 
     def fetch(self, path: str) -> bytes | None:
@@ -100,6 +106,10 @@ class HttpSource:
         request = urllib.request.Request(f"{self._prefix}/{path}", headers=headers)  # noqa: S310  scheme checked above
         limit = largest(path)
         with open_within(request, timeout=TIMEOUT_SECONDS, seconds=ANSWER_SECONDS, redirects=True) as response:
+            # A part of the file, or nothing, under another status of success is no file that could be wrong.
+            if response.status != http.HTTPStatus.OK:
+                message = f"the server answered {response.status} for {self._prefix}/{path}"
+                raise Unavailable("source-unreachable", message)
             # What cannot be compressed grows a little.
             most = limit + (limit >> 6) + 64
             data = response.read(most)
@@ -144,4 +154,6 @@ def _gunzip(data: bytes, path: str, limit: int) -> bytes:
         raise Unavailable("source-encoding", f"{path} says to be gzip and is not") from error
     if len(plain) <= limit and not decoder.eof:
         raise Unavailable("source-encoding", f"{path} comes in gzip that ends too early")
+    if decoder.unused_data:
+        raise Unavailable("source-encoding", f"{path} comes in gzip that goes on after its end")
     return plain

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from integrator_audit import Signer, Unavailable, sources
+from integrator_audit import Invalid, Signer, Unavailable, sources
 from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.sources import DirectorySource, HttpSource, largest
 from integrator_audit.verify import verify_log
@@ -174,3 +174,34 @@ def test_a_size_that_nobody_has_entries_for_has_an_end() -> None:
     result = verify_log(source, signer.verifier)
     assert result.verdict == "failed"
     assert len(source.fetched) < 200
+
+
+@pytest.mark.parametrize("status", [202, 204, 206])
+def test_a_success_that_gives_no_whole_file_is_no_proof_of_anything(
+    serve: Callable[[Handle], str], status: int
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.end_headers()
+        if status != 204:
+            handler.wfile.write(bytes(100))
+
+    with pytest.raises(Unavailable, match=str(status)):
+        HttpSource(serve(answer)).fetch("tile/0/000")
+
+
+@pytest.mark.parametrize("after", [gzip.compress(b"more"), b"junk"])
+def test_gzip_that_goes_on_after_its_end_is_no_proof_of_anything(serve: Callable[[Handle], str], after: bytes) -> None:
+    with pytest.raises(Unavailable) as caught:
+        HttpSource(serve(answering(gzip.compress(b"part of it") + after, "gzip"))).fetch("checkpoint")
+    assert caught.value.code == "source-encoding"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:secret@log.example/s0", "https://log.example/s0?of=1", "http://log.example#"]
+)
+def test_an_address_with_more_than_a_prefix_is_refused_and_a_password_not_repeated(url: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        HttpSource(url)
+    assert caught.value.code == "source-url"
+    assert "secret" not in caught.value.message
