@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering
+from integrator_audit.cli.files import printable
 from integrator_audit.cli.trust import (
     KeysOption,
     LocationArgument,
@@ -153,7 +154,7 @@ class _Watch:
         else:
             where = "".join(f" See {value}." for value in more.values())
             told = "FAILED" if result == "failed" else "could not tell"
-            print(f"{told}: {error.message} ({error.code}).{where}", file=sys.stderr, flush=True)
+            print(printable(f"{told}: {error.message} ({error.code}).{where}"), file=sys.stderr, flush=True)
 
     def _keep(self, error: Tampered, notes: Sequence[bytes], now: int) -> Path:
         """Write what the log signed into a file that is not there yet."""

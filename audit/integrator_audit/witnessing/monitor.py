@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from integrator_audit.checkpoint import Checkpoint, LogKeys, open_checkpoint
-from integrator_audit.errors import Invalid, Tampered, Unavailable
+from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.merkle import RightEdge, Subtree, leaf_hash
 from integrator_audit.sources import Source
 from integrator_audit.state import State
@@ -183,7 +183,16 @@ class Monitor:
         note = self._state.load(self._keys.name, READ)
         if note is None:
             return RightEdge()
-        then = open_checkpoint(note, self._keys)
+        try:
+            then = open_checkpoint(note, self._keys)
+        except (Invalid, Tampered) as error:
+            # It is this verifier's own file: nothing in it speaks against the log.
+            path = self._state.path(self._keys.name, READ)
+            message = (
+                f"what is remembered in {path} of the entries that were read was not signed by this key: the file was "
+                "changed. Find out how before removing it"
+            )
+            raise Refused("state-other-key", message) from error
         if then.size > size:
             raise Unavailable("read-ahead", f"entries were read up to {then.size}, the log shows {size}")
         edge = RightEdge.load(then.size, subtree)

@@ -17,9 +17,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from integrator_audit import LedgerWriter, Signer
+from integrator_audit.checkpoint import Checkpoint
 from integrator_audit.cli.main import app
 from integrator_audit.completeness.epoch import blank_leaf
 from integrator_audit.encoding import from_base64
+from integrator_audit.merkle import EMPTY_ROOT
 from integrator_audit.rawlog import RawLog
 from integrator_audit.reader import LedgerReader
 from integrator_audit.witnessing.contradiction import Contradiction
@@ -185,3 +187,30 @@ def test_every_metric_has_a_type_a_meaning_and_a_value() -> None:
         assert f"# TYPE {name} {kind}" in lines
         assert f"# HELP {name} {meaning}" in lines
         assert sum(line.startswith(f"{name}{{") for line in lines) == 1
+
+
+def test_a_memory_that_was_changed_accuses_nobody(run: Run, place: Place, tmp_path: Path) -> None:
+    grown(place, tmp_path / "site", 3)
+    arguments = ("--vkey", signer().vkey, "--state", tmp_path / "memory", "--once", "--entries", "--json")
+    assert run("monitor", tmp_path / "site", *arguments).exit_code == 0
+    files = sorted((tmp_path / "memory").iterdir())
+    assert [file.suffix for file in files] == [".checkpoint", ".read"]
+    for file in files:
+        good = file.read_bytes()
+        for bad in (b"", good[:-1], good.replace(b"\n3\n", b"\n2\n")):
+            file.write_bytes(bad)
+            result = run("monitor", tmp_path / "site", *arguments)
+            assert (result.exit_code, json.loads(result.stdout)["code"]) == (2, "state-other-key"), result.output
+            assert file.name in json.loads(result.stdout)["message"]
+        file.write_bytes(good)
+    assert not list((tmp_path / "memory").glob("evidence-*"))
+
+
+def test_a_message_of_the_monitor_moves_no_cursor(run: Run, place: Place, tmp_path: Path) -> None:
+    grown(place, tmp_path / "site", 3)
+    other = Signer.generate("other.example/\x9b2J\u202e")
+    (tmp_path / "policy").write_text(f"log {signer().vkey}\nquorum none\n")
+    (tmp_path / "site/checkpoint").write_bytes(Checkpoint(other.name, 0, EMPTY_ROOT).sign(other))
+    result = run("monitor", tmp_path / "site", "--policy", tmp_path / "policy", "--once")
+    assert (result.exit_code, "other.example" in result.stderr) == (2, True)
+    assert all(character.isprintable() for character in result.stderr.rstrip("\n"))
