@@ -62,6 +62,7 @@ def cosign_command(  # noqa: PLR0913  each is an option of the command
         rules = Rules(read_vkey(supervisor), unlisted)
         remembered = Memory.load(memory, trusted.epochs.origin)
         _check_cosignable(trusted.epochs, remembered)
+        _check_out(out, trusted.epochs.origin)
         checked = _check(dossier, trusted, log, memory=remembered, rules=rules, as_json=as_json)
         # What was checked is durable before the signature that says so exists.
         remembered.save(memory)
@@ -119,6 +120,21 @@ def _follower(location: str, keys: Mapping[str, LogKeys], institution: set[str],
 
 def _cosigner(path: Path) -> Cosigner:
     return Cosigner.from_text(read_file(path, "the cosigner's key").decode(errors="replace").strip())
+
+
+def _check_out(path: Path, origin: str) -> None:
+    """Refuse to write over anything but an earlier checkpoint of this log: a key or the memory would be lost."""
+    start = f"{origin}\n".encode()
+    try:
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            text = file.read(len(start))
+    except OSError as error:
+        raise Refused("file-unwritable", f"{path} cannot be read before it is written: {error.strerror}") from error
+    if text not in (b"", start):
+        message = f"{path} holds something else than a checkpoint of {origin}: it is not written over"
+        raise Refused("file-exists", message)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -82,13 +82,23 @@ def history_command(  # noqa: PLR0913  each is an option of the command
 
 def _number(path: Path | None) -> str:
     if path is not None:
-        return read_file(path, "the person's number").decode(errors="replace").strip()
+        return _plain(read_file(path, "the person's number").decode(errors="replace").strip())
     if not sys.stdin.isatty():
         raise Invalid("person-number", "give the person's number in a --number-file, or ask on a terminal")
     try:
-        return str(typer.prompt("The person's number, as scheme:value", hide_input=True, err=True)).strip()
+        return _plain(str(typer.prompt("The person's number, as scheme:value", hide_input=True, err=True)).strip())
     except typer.Abort as error:
         raise Invalid("person-number", "no number was given") from error
+
+
+def _plain(number: str) -> str:
+    """Refuse what only looks like a number: with a space or an invisible sign in it, the operator would be accused."""
+    if not all("!" <= character <= "~" for character in number):
+        message = (
+            "the person's number has a space or a sign in it that no number has: give scheme:value and nothing else"
+        )
+        raise Invalid("person-number", message)
+    return number
 
 
 def _receipt(path: Path, keys: Mapping[str, LogKeys]) -> VerifiedOpening:

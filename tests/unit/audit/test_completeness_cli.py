@@ -288,3 +288,25 @@ def test_days_that_are_not_over_are_not_cosigned(
     result = cosign(site, operator)
     assert (result.exit_code, "epochs-ahead" in result.stderr) == (2, True)
     assert not (site / "cosigned").exists()
+
+
+def test_what_is_cosigned_is_written_over_nothing_else(site: Path, operator: Operator) -> None:
+    for name in ("checker.key", "memory", "dossier.jsonl.gz"):
+        if name == "memory":
+            assert cosign(site, operator).exit_code == 0
+        before = (site / name).read_bytes()
+        result = cosign(site, operator, "--out", site / name)
+        assert (result.exit_code, "file-exists" in result.stderr) == (2, True), result.output
+        assert (site / name).read_bytes() == before
+    (site / "cosigned").write_bytes(b"")
+    assert cosign(site, operator).exit_code == 0
+
+
+@pytest.mark.parametrize("mark", [" ", "\u00a0", "\u200b", "\ufeff", "\uff11"])
+def test_a_number_with_a_sign_that_no_number_has_accuses_nobody(
+    run: Callable[..., Result], site: Path, mark: str
+) -> None:
+    (site / "number").write_text(ANN[:6] + mark + ANN[6:])
+    result = run("history", site / "history.json", "--number-file", site / "number", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["code"]) == (2, "person-number")
+    assert ANN[6:] not in result.output
