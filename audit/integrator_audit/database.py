@@ -61,6 +61,19 @@ def translated(what: str) -> Generator[None]:
         raise Tampered(f"{what}-damaged", f"the file of the {what} is damaged: {error}") from error
 
 
+def check_plain(connection: sqlite3.Connection, what: str) -> None:
+    """Raise `Tampered` (`ledger-damaged` and so on) when a file has anything but tables and their indexes.
+
+    A view in the place of a table may have rows without end: whoever reads from such a file could be held for ever.
+    """
+    with translated(what):
+        query = "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index') OR sql LIKE 'create virtual%'"
+        (count,) = connection.execute(query).fetchone()
+    if count:
+        message = f"the file of the {what} has views, triggers or virtual tables, which no {what} has: it is not read"
+        raise Tampered(f"{what}-damaged", message)
+
+
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Generator[None]:
     """Hold a writing transaction; commit at the end, roll back on an exception where there still is something to.

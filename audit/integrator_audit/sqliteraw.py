@@ -20,6 +20,10 @@ _ENTRIES: Final = ENTRY_COLUMNS.replace(
     " FROM entry",
     ", aid, rid, erased.ground, unlisted.idx FROM entry"
     " LEFT JOIN erased ON erased.idx = entry.idx LEFT JOIN unlisted ON unlisted.idx = entry.idx",
+).replace(
+    # What is computed from a column has a type also where the column has another: then there is no version of a key.
+    "marks >> 17",
+    "CASE WHEN typeof(marks) = 'integer' AND (own IS NULL OR length(own) >= 16) THEN marks >> 17 END",
 )
 _NOT_THEIRS: Final = "the index is not that of the entries"
 _LAST_BLOCK: Final = ((1 << 63) - 1 >> BLOCK_BITS) - 1

@@ -21,7 +21,7 @@ from struct import pack, unpack
 from typing import Any, Final
 
 from integrator_audit.columns import damaged, typed, typed_row
-from integrator_audit.database import connect, translated
+from integrator_audit.database import check_plain, connect, translated
 from integrator_audit.errors import Refused
 from integrator_audit.personlists import PersonLists
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
@@ -293,7 +293,7 @@ def marks_of(row: EntryRow) -> int:
 
 
 def check_format(connection: sqlite3.Connection) -> None:
-    """Raise `Refused` (`ledger-format`) unless the file is a ledger of this format."""
+    """Raise `Refused` (`ledger-format`) unless the file is a ledger of this format, and as `check_plain` does."""
     with translated("ledger"):
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -305,3 +305,4 @@ def check_format(connection: sqlite3.Connection) -> None:
             "were never released: record the log anew from its sources"
         )
         raise Refused("ledger-format", message)
+    check_plain(connection, "ledger")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
+from integrator_audit.database import check_plain, connect, empty_wal, is_new, transaction, translated
 from integrator_audit.errors import Refused
 from integrator_audit.vaulttables import Name, Present
 
@@ -66,6 +66,7 @@ class SqliteVaultTables:
         if version != FORMAT:
             message = f"the file is a vault of format {version} or none; this version reads format {FORMAT}"
             raise Refused("vault-format", message)
+        check_plain(connection, "vault")
         return cls(connection)
 
     def close(self) -> None:

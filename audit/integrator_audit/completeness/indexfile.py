@@ -16,7 +16,7 @@ from typing import IO
 
 from integrator_audit.columns import typed
 from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
-from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
+from integrator_audit.database import check_plain, connect, empty_wal, is_new, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
 from integrator_audit.halfyear import first_day, last_day
 
@@ -233,6 +233,7 @@ class SqliteIndex:
         if application != APPLICATION_ID or version != FORMAT:
             message = "the file is not an index of an epoch log that this version reads"
             raise (Tampered if application == APPLICATION_ID else Refused)("index-format", message)
+        check_plain(self.connection, "index")
 
 
 def _lock(path: Path) -> IO[bytes]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from integrator_audit.columns import damaged, typed, typed_row
-from integrator_audit.database import connect, is_new, translated
+from integrator_audit.database import check_plain, connect, is_new, translated
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.searching.log import SearchedLog
@@ -217,6 +217,7 @@ class IndexFile:
             raise Refused(
                 "search-format", "the file is not an index that this version reads: remove it, or name another"
             )
+        check_plain(self.connection, "search")
         return self
 
 

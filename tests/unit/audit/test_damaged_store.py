@@ -15,6 +15,7 @@ from integrator_audit import AuditError, LedgerReader, Tampered, Vault
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
 from integrator_audit.completeness.pages import leaves_of, places_of, unpack
+from integrator_audit.fsck import fsck
 from integrator_audit.generationkeys import FileGenerationKeys
 from integrator_audit.searching.blocks import IndexFile
 from integrator_audit.searching.log import StoredLog
@@ -200,3 +201,33 @@ def test_a_damaged_vault_or_index_ends_no_reader_but_with_an_error_of_ours(
                 connection.commit()
             open_all(sealed, copy)
             shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW more AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT n FROM r",
+        "CREATE TRIGGER more AFTER INSERT ON {table} BEGIN SELECT 1; END",
+        "CREATE VIRTUAL TABLE more USING fts5(x)",
+    ],
+)
+@pytest.mark.parametrize("name", ["s0", "persons.sqlite", "epochs.index.sqlite", "search.sqlite"])
+def test_nothing_is_read_from_a_file_that_computes_its_rows(
+    sealed: Installation, tmp_path: Path, name: str, statement: str
+) -> None:
+    """A view in the place of a table could have rows without end."""
+    copy = tmp_path / "copy"
+    shutil.copytree(sealed.directory, copy)
+    path = copy / (sealed.file("s0", sealed.period).name if name == "s0" else name)
+    opened: dict[str, Callable[[], object]] = {
+        "s0": lambda: fsck(path),
+        "persons.sqlite": lambda: Vault.read_only(path, GENERATION_KEY),
+        "epochs.index.sqlite": lambda: SqliteIndex.read_only(path),
+        "search.sqlite": lambda: IndexFile.open(path),
+    }
+    with closing(sqlite3.connect(path)) as connection:
+        (table,) = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchone()
+        connection.execute(statement.format(table=table))
+        connection.commit()
+    with pytest.raises(Tampered, match="not read"):
+        opened[name]()

@@ -267,3 +267,9 @@ def test_a_file_that_is_no_ledger_is_not_judged(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     with pytest.raises(AuditError):
         fsck(tmp_path / "text")
+
+
+@pytest.mark.parametrize("value", ["marks + 0.5", "CAST(CAST(marks AS TEXT) AS BLOB)"])
+def test_marks_of_another_type_are_found_though_they_count_as_the_same_number(log: Place, value: str) -> None:
+    log.damage(f"UPDATE entry SET marks = {value} WHERE idx = 300")
+    assert found(check(log)) == {("entry-wrong", ROW)}
