@@ -119,6 +119,10 @@ def _doubts(note: bytes, leaves: Sequence[EpochLeaf], trust: Trust, keys: LogKey
         doubts.append(_doubt("epochs-old", message))
     if len(leaves) - 1 > trust.today:
         doubts.append(_doubt(AHEAD, "the epoch log has days that are not over: is the clock here right?"))
+    elif leaves and day_of(leaves[-1].sealed_at) > trust.today + 1:
+        # Those before were sealed earlier. What time it was sealed at is the operator's word, and this one is false.
+        message = f"day {len(leaves) - 1} of the epoch log says to be sealed later than now: is the clock here right?"
+        doubts.append(_doubt(AHEAD, message))
     return doubts
 
 

@@ -113,6 +113,14 @@ def test_days_that_are_not_over_are_doubted() -> None:
         assert ("epochs-ahead" in [doubt.code for doubt in doubts]) is expected
 
 
+def test_a_day_that_says_to_be_sealed_in_the_future_is_doubted() -> None:
+    operator = ordinary()
+    sealed = operator.leaves[-1].sealed_at
+    for later, expected in ((23 * 3_600_000, False), (50 * 3_600_000, True), ((1 << 64) - 1 - sealed, True)):
+        operator.leaves[-1] = replace(operator.leaves[-1], sealed_at=sealed + later)
+        assert ("epochs-ahead" in [doubt.code for doubt in epochs_of(operator).doubts]) is expected
+
+
 def test_without_policy_or_cosigner_nothing_is_said_about_what_others_see_and_what_is_missing() -> None:
     operator = ordinary()
     assert [doubt.code for doubt in epochs_of(operator, policy=None).doubts] == ["no-policy"]
