@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from integrator_audit.cli.files import printable, read_file, text_or_file
+from integrator_audit.cli.files import bounded, printable, read_file, text_or_file
 from integrator_audit.cli.places import read_place
 from integrator_audit.errors import AuditError, Invalid, Tampered, Unavailable
 from integrator_audit.findings import Finding, Progress, no_progress
@@ -49,13 +49,13 @@ def answering(*, as_json: bool) -> Generator[None]:
 
 def _exit(error: AuditError, *, as_json: bool) -> typer.Exit:
     """Tell people or programs of an error, and return the exit that goes with it."""
-    failed = isinstance(error, Tampered)
+    failed, message = isinstance(error, Tampered), bounded(error.message)
     if as_json:
         result = "failed" if failed else "unknown"
-        print(json.dumps({"result": result, "code": error.code, "message": error.message}))
+        print(json.dumps({"result": result, "code": error.code, "message": message}))
     else:
         verdict = "FAILED" if failed else "could not tell"
-        print(printable(f"{verdict}: {error.message} ({error.code})"), file=sys.stderr)
+        print(printable(f"{verdict}: {message} ({error.code})"), file=sys.stderr)
     return typer.Exit(FAILED if failed else UNKNOWN)
 
 
@@ -95,13 +95,13 @@ def open_vault(vault: str | None, generation_key: Path | None) -> Vault | None:
 
 def findings_json(findings: Sequence[Finding], left_out: int) -> dict[str, object]:
     """Return findings as members of a JSON answer."""
-    items = [{"code": item.code, "where": item.where, "message": item.message} for item in findings]
+    items = [{"code": item.code, "where": bounded(item.where), "message": bounded(item.message)} for item in findings]
     return {"findings": items, "findingsLeftOut": left_out}
 
 
 def print_findings(findings: Sequence[Finding], left_out: int, *, print_line: Callable[[str], None]) -> None:
     """Print findings for people, a line each."""
     for item in findings:
-        print_line(printable(f"{item.where}: {item.message} ({item.code})"))
+        print_line(printable(f"{bounded(item.where)}: {bounded(item.message)} ({item.code})"))
     if left_out:
         print_line(f"… and {left_out} more")

@@ -7,6 +7,8 @@ from pathlib import Path
 from integrator_audit.errors import Invalid, Unavailable
 
 MAX_FILE = 1 << 20
+MAX_MESSAGE = 2_000
+"""Signs of a message."""
 
 
 def read_file(path: Path, what: str) -> bytes:
@@ -41,6 +43,11 @@ def text_or_file(given: str, what: str) -> str:
         return read_file(path, what).decode().strip()
     except UnicodeDecodeError as error:
         raise Unavailable("file-unreadable", f"{what} in {path} is not text") from error
+
+
+def bounded(message: str) -> str:
+    """Return a message no longer than people can read: what it repeats may be a stranger's, and very long."""
+    return message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
 
 
 def printable(value: object) -> str:

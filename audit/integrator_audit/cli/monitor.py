@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, answering
-from integrator_audit.cli.files import printable
+from integrator_audit.cli.files import bounded, printable
 from integrator_audit.cli.trust import (
     KeysOption,
     LocationArgument,
@@ -148,13 +148,14 @@ class _Watch:
         return HOLDS if verified else UNKNOWN
 
     def _tell_error(self, error: AuditError, now: int, result: str, more: dict[str, object]) -> None:
+        message = bounded(error.message)
         if self._as_json:
-            document = {"at": now, "result": result, "code": error.code, "message": error.message}
+            document = {"at": now, "result": result, "code": error.code, "message": message}
             print(json.dumps(document | more), flush=True)
         else:
             where = "".join(f" See {value}." for value in more.values())
             told = "FAILED" if result == "failed" else "could not tell"
-            print(printable(f"{told}: {error.message} ({error.code}).{where}"), file=sys.stderr, flush=True)
+            print(printable(f"{told}: {message} ({error.code}).{where}"), file=sys.stderr, flush=True)
 
     def _keep(self, error: Tampered, notes: Sequence[bytes], now: int) -> Path:
         """Write what the log signed into a file that is not there yet."""

@@ -310,3 +310,15 @@ def test_a_number_with_a_sign_that_no_number_has_accuses_nobody(
     result = run("history", site / "history.json", "--number-file", site / "number", "--json")
     assert (result.exit_code, json.loads(result.stdout)["code"]) == (2, "person-number")
     assert ANN[6:] not in result.output
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_message_is_no_longer_than_people_can_read_whatever_it_repeats(
+    run: Callable[..., Result], site: Path, options: tuple[str, ...]
+) -> None:
+    document = json.loads((site / "history.json").read_text())
+    document["epochs"]["origin"] = "x" * 1_000_000
+    (site / "history.json").write_text(json.dumps(document))
+    result = run("history", site / "history.json", "--number-file", site / "number", *options)
+    assert (result.exit_code, "history-other-log" in result.output) == (1, True)
+    assert len(result.output) < 3_000
