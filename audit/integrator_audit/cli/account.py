@@ -6,6 +6,7 @@ The secret shared with the operator is read from a file, never from the command 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,7 @@ from integrator_audit.completeness.account import (
 from integrator_audit.completeness.dossier import open_lines
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.encoding import from_base64
-from integrator_audit.errors import Invalid
+from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Finding
 from integrator_audit.halfyear import date_of
 
@@ -84,8 +85,16 @@ def account_command(  # noqa: PLR0913  each is an option of the command
             epochs, trust, shard_vkey, keys=(vkey, policy, keys, keys_root), state=state, as_json=as_json
         )
         asked = AskedAccount(secret, trust.today, first=read_day(since), last=read_day(until), keys=trusted.shards)
-        result = verify_account(given, trusted.epochs, read_received(open_lines(received)), asked)
+        result = verify_account(given, trusted.epochs, read_received(_lines(received)), asked)
         _tell_account(result, trusted.epochs, as_json=as_json)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of the recipient's own file: whatever is wrong with it says nothing of the ledger."""
+    try:
+        yield from open_lines(path)
+    except Tampered as error:
+        raise Invalid("received-line", f"what was received cannot be read: {error.message}") from error
 
 
 def _secret(path: Path) -> bytes:

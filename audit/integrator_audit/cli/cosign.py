@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +16,7 @@ import typer
 
 from integrator_audit.checkpoint import LogKeys
 from integrator_audit.cli.answering import HOLDS, JsonOption, answering, progress, read_vkey
-from integrator_audit.cli.epochs import EpochsOption, Trusted, trusted_epochs
+from integrator_audit.cli.epochs import EpochsOption, Trusted, read_clock, trusted_epochs
 from integrator_audit.cli.files import read_file
 from integrator_audit.cli.trust import KeysOption, RootOption, StateOption, VkeyOption
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier, check_remembered
@@ -55,7 +54,7 @@ def cosign_command(  # noqa: PLR0913  each is an option of the command
     """Rebuild and check every trie since the last time, open all that is unlisted, and cosign the epoch log."""
     with answering(as_json=as_json):
         cosigner = _cosigner(key)
-        now = int(time.time())
+        now = read_clock()
         trusted = trusted_epochs(
             epochs, Trust(now), log_vkey, keys=(vkey, None, keys, keys_root), state=state, as_json=as_json
         )

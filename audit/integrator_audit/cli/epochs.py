@@ -22,7 +22,7 @@ from integrator_audit.cli.trust import known_keys, read_policy, read_state, read
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
 from integrator_audit.errors import Invalid, Unavailable
 from integrator_audit.findings import Finding
-from integrator_audit.halfyear import number_of
+from integrator_audit.halfyear import LAST_DAY, number_of, start_of
 from integrator_audit.sources import open_source
 from integrator_audit.witnessing.cosignature import CosignerKey
 from integrator_audit.witnessing.policy import Policy
@@ -76,7 +76,15 @@ def vouchers(policy: Path | None, cosigner: str | None) -> Trust:
         named = [] if read is None else [witness.key for witness in read.witnesses if witness.name == cosigner]
         key = named[0] if named else CosignerKey.from_text(text_or_file(cosigner, "the cosigner's key"))
         _check_apart(key, read)
-    return Trust(int(time.time()), read, key)
+    return Trust(read_clock(), read, key)
+
+
+def read_clock() -> int:
+    """Return the time in POSIX seconds; raise `Unavailable` (`clock`) when no day of an epoch log can be today."""
+    now = int(time.time())
+    if not start_of(0) <= now * 1000 < start_of(LAST_DAY):
+        raise Unavailable("clock", "the clock of this machine is before 2000 or after 9999: set it right")
+    return now
 
 
 def _check_apart(key: CosignerKey, policy: Policy | None) -> None:

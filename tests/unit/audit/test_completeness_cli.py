@@ -322,3 +322,24 @@ def test_a_message_is_no_longer_than_people_can_read_whatever_it_repeats(
     result = run("history", site / "history.json", "--number-file", site / "number", *options)
     assert (result.exit_code, "history-other-log" in result.output) == (1, True)
     assert len(result.output) < 3_000
+
+
+def test_a_line_of_what_was_received_that_is_too_long_says_nothing_of_the_ledger(
+    run: Callable[..., Result], site: Path
+) -> None:
+    (site / "received").write_bytes(b"x" * 2_000_000)
+    given = ("--received", site / "received", "--secret-file", site / "secret")
+    result = run("account", site / "account.json", *given, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["code"]) == (2, "received-line")
+
+
+@pytest.mark.parametrize("now", [0.0, -1.0, 1e12])
+def test_a_clock_that_cannot_be_right_is_said(
+    run: Callable[..., Result], site: Path, operator: Operator, monkeypatch: pytest.MonkeyPatch, now: float
+) -> None:
+    monkeypatch.setattr("time.time", lambda: now)
+    for result in (
+        run("history", site / "history.json", "--number-file", site / "number"),
+        cosign(site, operator),
+    ):
+        assert (result.exit_code, "set it right (clock)" in result.stderr) == (2, True), result.output
