@@ -71,6 +71,11 @@ class RowCheck:
             self._findings.add("database-damaged", where, f"they cannot be read: {error.message}")
             return leaves
         for row, statement, recipient, ground, is_unlisted in rows:
+            if not 0 <= row.number - start < width:
+                # The order of a damaged file's rows is not that of their numbers.
+                where = f"row of entry {row.number}"
+                self._findings.add("database-damaged", where, "it stands where another entry is looked for")
+                continue
             if not _has_types(row, statement):
                 self._wrong(row.number, "", "a column has a wrong type or length, or there is no such statement")
                 continue

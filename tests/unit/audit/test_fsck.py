@@ -8,6 +8,8 @@ import pytest
 
 from integrator_audit import AuditError, Signer, Unavailable, Vault
 from integrator_audit.fsck import Report, fsck
+from integrator_audit.rawrows import RawEntry
+from integrator_audit.sqliteraw import SqliteRows
 from tests.unit.audit.audit_samples import ORIGIN, PEOPLE, Place, fill, signer
 
 
@@ -273,3 +275,20 @@ def test_a_file_that_is_no_ledger_is_not_judged(tmp_path: Path) -> None:
 def test_marks_of_another_type_are_found_though_they_count_as_the_same_number(log: Place, value: str) -> None:
     log.damage(f"UPDATE entry SET marks = {value} WHERE idx = 300")
     assert found(check(log)) == {("entry-wrong", ROW)}
+
+
+@pytest.mark.parametrize("number", [-1, 99, 300, 1 << 40])
+def test_a_row_that_a_damaged_file_gives_in_another_place_is_a_finding_and_no_failure(
+    filled: Place, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    honest = SqliteRows.entries
+
+    def disordered(rows: SqliteRows, start: int, stop: int) -> list[RawEntry]:
+        first, *others = honest(rows, start, stop)
+        moved = first._replace(row=first.row._replace(number=number)) if start == 256 else first
+        return [moved, *others]
+
+    monkeypatch.setattr(SqliteRows, "entries", disordered)
+    where = {place for code, place in found(check(filled)) if code == "database-damaged"}
+    assert where == (set() if number == 300 else {f"row of entry {number}"})
+    assert ("entry-wrong", "row of entry 256") in found(check(filled))
