@@ -32,6 +32,11 @@ def check_index(
     """Return what does not fit in the days from `first` on, with its day and trie; no items when all holds."""
     findings = Findings()
     size = epochs.size
+    newest = index.newest()
+    # One day is ahead where its sealing did not come to the log yet; before a log begins, all that it begins with are.
+    if newest is not None and newest > size > 0:
+        message = f"the index has days up to {newest}, the epoch log {size} days: is that an older backup?"
+        findings.add("index-ahead", f"day {newest}", message)
     for epoch, data in enumerate(epochs.leaves(first, size), first):
         if index.leaf(epoch) != data:
             message = "the index has another leaf for the day than the epoch log, or none"

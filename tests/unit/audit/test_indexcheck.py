@@ -109,3 +109,13 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no database" * 100)
     with pytest.raises(Tampered):
         SqliteIndex.read_only(path)
+
+
+def test_days_that_the_epoch_log_lost_are_named_and_one_that_it_does_not_have_yet_is_not(
+    copied: tuple[SqliteIndex, LedgerReader],
+) -> None:
+    statement = "INSERT INTO sealed SELECT epoch + ?, leaf FROM sealed WHERE epoch = ?"
+    copied[0].connection.execute(statement, (1, FIRST + 1))
+    assert found(copied) == []
+    copied[0].connection.execute(statement, (2, FIRST + 1))
+    assert found(copied) == [("index-ahead", f"day {FIRST + 3}")]
