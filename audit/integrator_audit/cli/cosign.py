@@ -24,7 +24,7 @@ from integrator_audit.completeness.dossier import Dossier, open_lines
 from integrator_audit.completeness.epochlog import AHEAD, EpochLog, Trust
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.memory import Memory
-from integrator_audit.errors import Invalid, Refused
+from integrator_audit.errors import Invalid, Refused, Tampered
 from integrator_audit.halfyear import date_of
 from integrator_audit.note import Note, join_note
 from integrator_audit.parts import INSTITUTION_ENTRY, SUBJECT_ENTRY
@@ -110,7 +110,10 @@ def _follower(location: str, keys: Mapping[str, LogKeys], institution: set[str],
     source = open_source(location)
     note = source.fetch("checkpoint")
     # The name that the log gives itself only says with which of our keys its signature is checked.
-    name = "" if note is None else Note.parse(note).unverified_text.decode().partition("\n")[0]
+    try:
+        name = "" if note is None else Note.parse(note).unverified_text.decode().partition("\n")[0]
+    except Invalid as error:
+        raise Tampered("checkpoint-malformed", f"the checkpoint at {location}: {error.message}") from error
     if name not in keys:
         raise Invalid("log-vkey", f"no --log-vkey is that of the log at {location}")
     kind = INSTITUTION_ENTRY if name in institution else SUBJECT_ENTRY

@@ -343,3 +343,10 @@ def test_a_clock_that_cannot_be_right_is_said(
         cosign(site, operator),
     ):
         assert (result.exit_code, "set it right (clock)" in result.stderr) == (2, True), result.output
+
+
+def test_a_log_whose_checkpoint_cannot_be_read_is_named_to_the_cosigner(site: Path, operator: Operator) -> None:
+    (site / "s0" / "checkpoint").write_bytes(b"<html>")
+    result = cosign(site, operator)
+    assert (result.exit_code, "checkpoint-malformed" in result.stderr) == (1, True), result.output
+    assert str(site / "s0") in result.stderr
