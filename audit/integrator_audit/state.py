@@ -1,16 +1,20 @@
 """What a verifier remembers between runs, by origin: the last checkpoint that it accepted, the last key policy.
 
-Without it a verifier cannot see a replayed, rolled-back or forked log.
+Without it a verifier cannot see a replayed, rolled-back or forked log. Of two that run at once, and may be shown
+different histories, neither puts the other's memory back: the second finds that it changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from integrator_audit.durable import replace_file
-from integrator_audit.errors import Unavailable
+from integrator_audit.errors import Busy, Unavailable
 from integrator_audit.note import MAX_NOTE
 
 
@@ -52,3 +56,30 @@ class State:
             replace_file(target, note)
         except OSError as error:
             raise Unavailable("state-unwritable", f"{target} cannot be written: {error.strerror}") from error
+
+    def advance(self, origin: str, seen: bytes | None, note: bytes, kind: str = CHECKPOINT) -> None:
+        """Remember an accepted note that was compared with `seen`, the one that `load` had given before.
+
+        Raises `Busy` (`state-changed`) when another verifier has remembered a different one meanwhile.
+        """
+        with self._locked():
+            standing = self.load(origin, kind)
+            if standing == note:
+                return
+            if standing != seen:
+                message = f"another verifier accepted something else of {origin} meanwhile: verify again"
+                raise Busy("state-changed", message)
+            self.save(origin, note, kind)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            directory = os.open(self.directory, os.O_RDONLY)
+        except OSError as error:
+            raise Unavailable("state-unwritable", f"{self.directory} cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)

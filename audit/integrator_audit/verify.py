@@ -78,7 +78,8 @@ def verify_log(
     """Verify the log at `source` and, if nothing is wrong, remember its checkpoint in `state`.
 
     Raises `Tampered` when the checkpoint itself does not hold, `Unavailable` when the log cannot be fetched, `Refused`
-    when what is remembered was accepted under another key, or the policy does not list the log.
+    when what is remembered was accepted under another key, or the policy does not list the log; `Busy`
+    (`state-changed`) when another verifier remembered something else meanwhile.
     """
     note = source.fetch("checkpoint")
     if note is None:
@@ -88,6 +89,7 @@ def verify_log(
         checkpoint = open_checkpoint(note, keys)
     except Invalid as error:
         raise Tampered("checkpoint-malformed", f"checkpoint: {error.message}") from error
+    seen = None if state is None else state.load(keys.name)
     previous = remembered(state, keys)
     findings = Findings()
     if previous is not None and previous.size > checkpoint.size:
@@ -96,7 +98,7 @@ def verify_log(
     else:
         _check_files(source, checkpoint, previous, findings=findings, progress=progress)
     if state is not None and not findings.items:
-        state.save(keys.name, note)
+        state.advance(keys.name, seen, note)
     fresh = demand is None or quorum is None or quorum.is_fresh(demand.now, demand.max_age)
     earlier = previous.size if previous else None
     return Verification(checkpoint, earlier, findings.items, findings.left_out, quorum, fresh)

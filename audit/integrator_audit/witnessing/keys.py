@@ -253,7 +253,7 @@ def accept_keys(note: bytes, root: KeyRoot, state: State | None) -> KeyPolicy:
             raise Refused("state-other-root", message) from error
         policy.check_follows(earlier)
     if state is not None:
-        state.save(policy.name, note, STATE_KIND)
+        state.advance(policy.name, remembered, note, STATE_KIND)
     return policy
 
 

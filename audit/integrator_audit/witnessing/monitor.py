@@ -110,7 +110,7 @@ class Monitor:
                 return Look("unknown", checkpoint, previous.size, quorum, stale=True, read=0)
         self._stale_since = None
         read = 0 if self._check_leaves is None else self._read(note, checkpoint, self._check_leaves)
-        self._state.save(self._keys.name, note)
+        self._state.advance(self._keys.name, earlier, note)
         if self._check_leaves is not None:
             self._state.save(self._keys.name, note, READ)
         fresh = demand is None or quorum is None or quorum.is_fresh(now, demand.max_age)
