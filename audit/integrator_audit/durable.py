@@ -1,7 +1,8 @@
 """Files that are there whole or not at all, and on disk when the call returns.
 
 - Written aside, synced, put in place, and the directory synced: a reader sees what was there before or all of the new
-  content, also after a crash of the machine. A crash leaves the file aside, hidden, which nobody reads.
+  content, also after a crash of the machine. A crash leaves the file aside, hidden, which nobody reads or writes again:
+  it may be the very file that was put in place.
 - What the system refuses comes as `OSError`: the caller knows what could not be written, and for whom.
 """
 
@@ -11,6 +12,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 PRIVATE = 0o600
@@ -30,22 +32,35 @@ def replacing(path: Path, *, mode: int = _ANYBODY) -> Generator[BinaryIO]:
 
 def replace_file(path: Path, content: bytes, *, mode: int = _ANYBODY) -> None:
     """Write a file in the place of the one that was there, making its directory where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     with replacing(path, mode=mode) as file:
         file.write(content)
 
 
-def create_file(path: Path, content: bytes) -> None:
-    """Write a file for its owner only, when there is none.
+def create_file(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
+    """Write a file, for its owner only unless `mode` says otherwise, when there is none.
 
     Raises `FileExistsError` when there is one: of two processes the first makes it, and nothing is replaced.
     """
-    with _aside(path, PRIVATE) as (aside, file):
+    with _aside(path, mode) as (aside, file):
         file.write(content)
         _sync_and_close(file)
         os.link(aside, path)
         aside.unlink()
     sync_directory(path.parent)
+
+
+def make_directory(directory: Path, *, mode: int = 0o777) -> None:
+    """Make a directory of this mode, and those above it, where there is none."""
+    made: list[Path] = []
+    for one in (directory, *directory.parents):
+        if one.is_dir():
+            break
+        made.append(one)
+    directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    # A file in a directory that is not on disk itself would go with it.
+    for one in made:
+        sync_directory(one.parent)
 
 
 def sync_directory(directory: Path) -> None:
@@ -59,8 +74,9 @@ def sync_directory(directory: Path) -> None:
 
 @contextmanager
 def _aside(path: Path, mode: int) -> Generator[tuple[Path, BinaryIO]]:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    file = os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb")
+    # Never a name that was used before: what a crash left there may be linked to the file that is in place.
+    aside = path.with_name(f".{path.name}.{token_hex(8)}.new")
+    file = os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
     try:
         with file:
             yield aside, file

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from integrator_audit.completeness.labels import SECRET_SIZE
-from integrator_audit.durable import create_file
+from integrator_audit.durable import create_file, make_directory
 from integrator_audit.encoding import from_base64, to_base64
 from integrator_audit.errors import Invalid, Unavailable
 
@@ -48,11 +48,13 @@ class SecretFiles:
 
     def _read_or_make(self, path: Path) -> bytes:
         if not path.exists():
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self._directory, mode=0o700)
             # Of two processes the first makes the secret.
             with suppress(FileExistsError):
                 create_file(path, to_base64(os.urandom(SECRET_SIZE)).encode() + b"\n")
-        secret = from_base64(path.read_text(encoding="ascii").strip(), what=f"the secret in {path.name}")
+        # What is no ASCII is no base64 either, and told as that.
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+        secret = from_base64(text, what=f"the secret in {path.name}")
         if len(secret) != SECRET_SIZE:
             raise Invalid("recipient-secret", f"{path} does not hold {SECRET_SIZE} bytes in base64")
         return secret

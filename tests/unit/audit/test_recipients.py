@@ -32,9 +32,10 @@ def test_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str) -> 
 
 
 def test_a_damaged_or_unreadable_secret_is_told(tmp_path: Path) -> None:
-    (tmp_path / "svb.secret").write_text("AAAA\n")
-    with pytest.raises(Invalid):
-        SecretFiles(tmp_path).secret("svb")
+    for damaged in (b"AAAA\n", b"\xff\xfe", b""):
+        (tmp_path / "svb.secret").write_bytes(damaged)
+        with pytest.raises(Invalid):
+            SecretFiles(tmp_path).secret("svb")
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable):
         SecretFiles(tmp_path / "file").secret("svb")
