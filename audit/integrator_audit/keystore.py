@@ -113,6 +113,10 @@ class KeyStore(Protocol):
         """
         ...
 
+    def versions(self, one: PersonClass) -> list[int]:
+        """Return which versions of a person's key there are, ascending; nothing is made."""
+        ...
+
     def destroy_older(self, one: PersonClass, version: int) -> None:
         """Destroy the versions of a person's key before `version`."""
         ...

@@ -105,6 +105,15 @@ class PersonKeys:
         key = self._derived(one) if version == KEY_VERSION else self._stored(one, version)
         return None if key is None else AESGCM(key)
 
+    def versions(self, one: PersonClass) -> list[int]:
+        """Return which versions of a key there are, ascending."""
+        pseudonym, wanted_class = one
+        query = "SELECT version FROM person WHERE class = ? AND pseudonym = ? ORDER BY version"
+        stored = [
+            version for (version,) in typed("v", self._tables.rows(query, (wanted_class, pseudonym)), what="vault")
+        ]
+        return stored if self._derived(one) is None else [KEY_VERSION, *stored]
+
     def renew(self, one: PersonClass) -> PersonKey:
         """Make the next version of a person's key, in the running transaction."""
         self.forget()

@@ -174,6 +174,12 @@ class Vault:
             self._count_destruction()
             return self._people.renew(one)
 
+    def versions(self, one: PersonClass) -> list[int]:
+        """Return which versions of a person's key there are, ascending; nothing is made."""
+        with self._lock:
+            self._forget_destroyed()
+            return self._people.versions(one)
+
     def destroy_older(self, one: PersonClass, version: int) -> None:
         """Destroy the versions of a person's key before `version`."""
         with self._lock:

@@ -10,6 +10,7 @@ logs say. It is complete when the generation of keys has changed (`finish`).
 |-----------------------------------|---------------------------------------|----------------------------------------|
 | after a key is destroyed          | bodies or actors that nobody opens    | the next run erases the rest           |
 | after the log's transaction       | erased entries, not in the register   | the next run notes them too            |
+|                                   | a person's older key beside a newer   | the next run destroys it               |
 | before the lists are erased       | erased entries, still listed by place | the next run goes over all lists again |
 | between rewrap and retire         | two generations                       | `finish` goes on                       |
 
@@ -44,9 +45,9 @@ from integrator_audit.findings import Progress, no_progress
 from integrator_audit.forgetting.orders import ErasureOrder
 from integrator_audit.forgetting.register import Pending, Register
 from integrator_audit.forgetting.resealing import reseal, unopened
-from integrator_audit.forgetting.retention import due_lengths
+from integrator_audit.forgetting.retention import LENGTHS, due_lengths
 from integrator_audit.halfyear import first_day, last_day, period_of_origin
-from integrator_audit.keystore import KeyStore, PersonClass, key_class
+from integrator_audit.keystore import KeyStore, key_class
 from integrator_audit.parts import SALT_SIZE, read_part
 from integrator_audit.store import EntryRow, Erasure, Ground, Store
 
@@ -162,9 +163,10 @@ class Eraser:
                 waiting += len(wanted[log]) - len(ready[log])
             erased += self._erase_theirs(period, order.subject, ready)
             progress(number, len(periods))
-        # Of all half-years: lists may be left of entries that went when the run before this one broke off.
+        # Of all half-years: lists and keys may be left of entries that went when the run before this one broke off.
         for period in filter(self._has_all_shards, sorted({log.period for log in self._logs})):
             lists += self._erase_lists_of(order.subject, period)
+            self._destroy_unused(order.subject, period)
         self._note()
         return Erased({"order": erased} if erased else {}, lists, waiting)
 
@@ -228,7 +230,6 @@ class Eraser:
         if not any(going.values()):
             return 0
         logs = [log for log in self._logs if log.period == period]
-        older: list[tuple[PersonClass, int]] = []
         with ExitStack() as stack:
             for log in logs:
                 stack.enter_context(log.store.exclusive())
@@ -251,13 +252,31 @@ class Eraser:
                 for log in logs:
                     rows = [row for of, row in staying[wanted_class] if of is log]
                     reseal(log.store, log.origin, rows, keys=self._keys, person=person, newest=newest)
-                older.append((person, newest.version))
-            erased = sum(
+            # CRASH after this transaction: the older keys are there, until `_destroy_unused` of this run or the next.
+            return sum(
                 self._erase(log, chunk, "order") for log, indices in going.items() for chunk in _chunks(iter(indices))
             )
-        for person, version in older:
-            self._keys.destroy_older(person, version)
-        return erased
+
+    def _destroy_unused(self, subject: bytes, period: int) -> None:
+        """Destroy the versions of a person's key that seal nothing any more: an older backup has what they sealed."""
+        versions = {
+            wanted_class: found
+            for wanted_class in (key_class(period, years) for years in LENGTHS)
+            if len(found := self._keys.versions((subject, wanted_class))) > 1
+        }
+        if not versions:
+            return
+        used = [
+            (key_class(period, row.retention), row.key_version)
+            for log in self._logs
+            if log.period == period
+            for row in _rows_of(log, subject)
+        ]
+        for wanted_class, found in versions.items():
+            # What a writer has in hand is sealed by the newest, or is sealed anew.
+            oldest = min((version for of, version in used if of == wanted_class), default=found[-1])
+            if found[0] < oldest:
+                self._keys.destroy_older((subject, wanted_class), oldest)
 
     def _erase(self, log: Log, indices: Sequence[int], ground: Ground) -> int:
         rows = [row for index in indices if (row := log.store.entry(index)) is not None and not row.is_erased]

@@ -1,7 +1,8 @@
 """Seal the entries that stay of a person under a new key, so that the old one can be destroyed.
 
 It goes: a new version of the key durable → bodies sealed anew in one transaction of the log → the older versions
-destroyed. A crash in between leaves several versions, of which the next call makes one.
+destroyed. A crash in between leaves several versions: whoever erases for that person again destroys those that seal
+nothing any more.
 """
 
 from __future__ import annotations

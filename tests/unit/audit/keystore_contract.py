@@ -192,7 +192,9 @@ class KeyStoreContract:
         assert renewed.version == first.version + 1
         assert other.people([one])[one].version == renewed.version
         assert is_key(other.person(*one, first.version), first.cipher)
+        assert other.versions(one) == [first.version, renewed.version]
         vault.destroy_older(one, renewed.version)
+        assert other.versions(one) == [renewed.version]
         assert other.person(*one, first.version) is None
         assert is_key(other.person(*one, renewed.version), renewed.cipher)
 

@@ -391,6 +391,32 @@ def test_what_a_run_that_broke_off_had_erased_is_noted_by_the_next(
         assert house.register.pending().entries == {"order": 2}, "once, however often it is run"
 
 
+@pytest.mark.parametrize("withheld", [False, True])
+def test_an_older_key_that_a_run_left_when_it_broke_off_is_destroyed_by_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch, withheld: bool
+) -> None:
+    """With that key an older backup of the log would open what was erased, whatever becomes of the generations."""
+    theirs = house.append(entry(number, subject=CANARY) for number in range(3))
+    wanted = order(CANARY, indices=[theirs[0]])
+    if withheld:
+        # What is withheld stays, and nothing of the person is found any more.
+        house.append([entry(4, subject=CANARY)._replace(listed=False)])
+        wanted = order(CANARY)
+    others = house.append([entry(5)])
+    monkeypatch.setattr(Vault, "destroy_older", _break_off)
+    with pytest.raises(KeyboardInterrupt):
+        house.eraser().by_order(wanted)
+    monkeypatch.undo()
+    person = (CANARY, key_class(PERIOD, 20))
+    assert house.vault.versions(person) == [1, 2]
+    for _ in range(2):
+        assert dict(house.eraser().by_order(wanted).entries) == {}
+        assert house.vault.versions(person) == [2]
+    kept = [index for index in range(house.ledger.size) if index not in theirs] if withheld else theirs[1:]
+    assert all(house.opened(index) for index in (*kept, *others))
+    assert fsck(house.file, vault=house.vault).holds
+
+
 def _break_off(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
