@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from integrator_audit import Erasure, Invalid
+from integrator_audit import Erasure, Invalid, LedgerReader
+from integrator_audit.forgetting import erasure
+from integrator_audit.forgetting.erasure import Eraser, Log
+from integrator_audit.forgetting.register import Register
+from integrator_audit.forgetting.retention import due_day
+from integrator_audit.halfyear import period_of_name
 from integrator_audit.postgresql.store import PostgresStore
 from integrator_audit.postgresql.vacuum import EVERY_SECONDS, Vacuum
 from integrator_audit.stores import open_erasing
@@ -75,6 +81,37 @@ def test_a_rewrite_of_the_table_takes_an_erased_person_out_of_its_files_and_its_
     assert _found(server.url(), server.data, [PEOPLE[0], *bodies]) == []
     assert PEOPLE[0] not in _index(server.url(), server.data)
     assert _found(server.url(), server.data, [PEOPLE[1]]) == [PEOPLE[1]]
+    assert check(place, vault).holds
+
+
+def test_what_is_due_goes_in_many_transactions(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "CHUNK", 10)
+    place = DatabasePlace(database, tmp_path)
+    vault = place.vault()
+    ledger = open_ledger(place, vault=vault)
+    gone = ledger.append(
+        [entry(number, subject=PEOPLE[0], actor="official 7")._replace(retention=2) for number in range(25)]
+    )
+    kept = ledger.append([entry(number, subject=PEOPLE[0]) for number in range(25)])
+    late = ledger.append([entry(number, subject=PEOPLE[1])._replace(retention=2) for number in range(5)])
+    ledger.freeze()
+    ledger.close()
+    eraser = Eraser(
+        [Log(ORIGIN, None, open_erasing(place.location, origin=ORIGIN))],
+        keys=vault,
+        index=None,
+        register=Register(tmp_path / "erasures.jsonl"),
+        clock=lambda: 1_900_000_000_000,
+    )
+    seen: list[tuple[int, int]] = []
+    today = due_day(period_of_name("2026h2"), 2)
+    erased = eraser.by_retention(today, lambda done, total: seen.append((done, total)))
+    assert erased.entries == {"retention": 30}
+    assert seen[-1] == (55, 55)
+    assert eraser.by_retention(today).entries == {}
+    with closing(LedgerReader.open(place.location, vault=vault, origin=ORIGIN)) as reader:
+        assert {reader.erased(index) for index in (*gone.indices, *late.indices)} == {"retention"}
+        assert all(reader.opening(index, "DS") for index in kept.indices)
     assert check(place, vault).holds
 
 

@@ -117,21 +117,25 @@ class Eraser:
         (`erase-open-log`) for a log that is due and was never closed: its writer may hold the keys; and (`erase-index`)
         when days were sealed over a log and the index was not given.
         """
-        erased = lists = waiting = 0
+        erased = lists = waiting = done = 0
         due = [(log, years) for log in self._logs if log.period for years in due_lengths(log.period, today)]
-        for number, (log, years) in enumerate(due):
+        total = max(sum(_size(log) for log, _ in due), 1)
+        for log, years in due:
             size = _size(log)
             if not log.store.is_closed():
                 message = f"{log.origin} is due and was not closed; close it first (its half-year is long over)"
                 raise Refused("erase-open-log", message)
             self._need_index(log.period, (subject for subject, _ in log.store.persons_between(0, size)))
             limit = self._sealed_end(log, size)
-            indices = log.store.with_retention(years, 0, size)
-            for chunk in _chunks(indices):
-                ready = [index for index in chunk if index < limit]
-                waiting += len(chunk) - len(ready)
+            for start in range(0, size, CHUNK):
+                stop = min(start + CHUNK, size)
+                # All of it before anything is erased: a store may read within a transaction that writes nothing.
+                found = list(log.store.with_retention(years, start, stop))
+                ready = [index for index in found if index < limit]
+                waiting += len(found) - len(ready)
                 erased += self._erase(log, ready, "retention")
-                progress(number * size + (chunk[-1] + 1 if chunk else 0), max(len(due) * size, 1))
+                progress(done + stop, total)
+            done += size
             if limit == size:
                 self._keys.destroy_class(key_class(log.period, years))
         for period in sorted({log.period for log, _ in due}):
