@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from integrator_audit.checkpoint import LogKeys, open_checkpoint
 from integrator_audit.durable import replace_file
@@ -42,13 +43,7 @@ class AskedFile:
             with path.open("r+b") as file:
                 if file.readline() != first:
                     raise Refused("asked-other-log", f"{path} is not the list of what was asked for {origin}")
-                file.seek(max(len(first), file.seek(0, os.SEEK_END) - _TAIL))
-                tail = file.read()
-                # A line that was cut by a crash was not durable, so nobody was asked.
-                whole = tail[: tail.rfind(b"\n") + 1]
-                if whole != tail:
-                    file.truncate(file.tell() - len(tail) + len(whole))
-                    os.fsync(file.fileno())
+                whole = _whole_end(file, len(first))
         except OSError as error:
             raise Unavailable("asked-file", f"{path} cannot be read or written: {error.strerror}") from error
         lines = whole.split(b"\n")
@@ -67,7 +62,10 @@ class AskedFile:
             message = f"{self._path} says that witnesses were asked about size {self._last[0]}, and now about {size}"
             raise Tampered("asked-back", message)
         try:
-            with self._path.open("ab") as file:
+            with self._path.open("r+b") as file:
+                # A disk may have been full in the middle of the line before.
+                _whole_end(file, 0)
+                file.seek(0, os.SEEK_END)
                 file.write(f"{size} {to_base64(root)}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -84,6 +82,20 @@ class AskedFile:
         if len(parsed[1]) != HASH_SIZE:
             raise Tampered("asked-file", f"the last line of {self._path} is damaged: find out how")
         return parsed
+
+
+def _whole_end(file: BinaryIO, first: int) -> bytes:
+    """Return the last whole lines of a file, beginning at `first` or later, and take away a line that was cut.
+
+    Such a line was not durable, so nobody was asked.
+    """
+    file.seek(max(first, file.seek(0, os.SEEK_END) - _TAIL))
+    tail = file.read()
+    whole = tail[: tail.rfind(b"\n") + 1]
+    if whole != tail:
+        file.truncate(file.tell() - len(tail) + len(whole))
+        os.fsync(file.fileno())
+    return whole
 
 
 def check_start(

@@ -36,6 +36,18 @@ def test_a_log_that_goes_on_from_what_was_asked_starts(log: SampleLog, asked: As
         assert start(log, asked) == {}
 
 
+def test_a_line_that_was_written_in_part_is_not_gone_on_with(tmp_path: Path, log: SampleLog, asked: AskedFile) -> None:
+    head = log.grow(1)
+    asked.record(head.size, head.root)
+    # A disk that was full for a moment: nobody was asked, and the process goes on.
+    with (tmp_path / "asked").open("ab") as file:
+        file.write(b"300 AAAA")
+    head = log.grow(299)
+    asked.record(head.size, head.root)
+    assert AskedFile(tmp_path / "asked", LOG.name).last == (head.size, head.root)
+    assert (tmp_path / "asked").read_bytes().count(b"\n") == 3
+
+
 def test_an_older_backup_does_not_start(log: SampleLog, asked: AskedFile) -> None:
     log.grow(300)
     backup = log.fork(b"")
