@@ -31,7 +31,7 @@ from integrator_audit.completeness.evidence import is_young
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.members import RETENTIONS
 from integrator_audit.completeness.memory import Memory, Withheld
-from integrator_audit.completeness.trie import pack_places, root_of
+from integrator_audit.completeness.trie import check_places, pack_places, root_of
 from integrator_audit.completeness.unlisted import (
     FourParts,
     are_unlisted_counts,
@@ -275,8 +275,17 @@ class _Day:
 
     def _check_altered(self) -> int:
         """Take lists as they were out of the half-year's sum, and as they are into it; return how many entries went."""
-        erased = 0
+        erased, first = 0, first_day(self._leaf.period)
         for epoch, was, left in self._dossier.altered():
+            if not first <= epoch <= self._leaf.epoch:
+                raise Tampered(
+                    "altered-wrong", f"a list that lost entries is said to be of day {epoch}: not of this half"
+                )
+            try:
+                check_places(was)
+            except Invalid as error:
+                message = f"a list of {date_of(epoch)} that lost entries was none: {error.message}"
+                raise Tampered("altered-wrong", message) from error
             rest = iter(was)
             # In this order: each place that is left is found in what follows the one before.
             if len(left) == len(was) or not all(place in rest for place in left):

@@ -9,6 +9,15 @@ from integrator_audit import Tampered
 from tests.unit.audit.judging_samples import Lines, close_with_erasures
 from tests.unit.audit.sealing_samples import FIRST, Installation
 
+# What cannot even be put into the sum of all lists.
+NO_LISTS: dict[str, dict[str, object]] = {
+    "no-day": {"epoch": 1 << 40},
+    "later-day": {"epoch": FIRST + 400},
+    "no-shard": {"was": [[1 << 20, 0], [1 << 20, 1]], "is": []},
+    "twice": {"was": [[0, 0], [0, 0]], "is": []},
+    "nothing": {"was": [], "is": [[0, 0]]},
+}
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Installation]:
@@ -17,7 +26,7 @@ def place(tmp_path: Path) -> Iterator[Installation]:
     installation.close()
 
 
-@pytest.mark.parametrize("lie", ["left-out", "added", "unchanged", "backwards", "others"])
+@pytest.mark.parametrize("lie", [*NO_LISTS, "left-out", "added", "unchanged", "backwards", "others"])
 def test_a_false_word_about_lists_that_lost_entries_is_found_by_the_cosigner(place: Installation, lie: str) -> None:
     judges = close_with_erasures(place)
 
@@ -33,6 +42,8 @@ def test_a_false_word_about_lists_that_lost_entries_is_found_by_the_cosigner(pla
                 altered["is"] = altered["was"]
             case "backwards":
                 altered["is"] = altered["was"][::-1]
+            case _ if lie in NO_LISTS:
+                altered.update(NO_LISTS[lie])
             case _:
                 altered["is"] = [[0, 99]]
         return lines
