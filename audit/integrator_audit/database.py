@@ -43,7 +43,9 @@ def translated(what: str) -> Generator[None]:
         message = f"what was to be written is already in the {what}, which must never happen: {error}"
         raise Tampered(f"{what}-repeated", message) from error
     except sqlite3.OperationalError as error:
-        # Errors that the driver itself raises carry no code; then only the message tells.
+        # Errors that the driver itself raises carry no code; then only the message tells. This one repeats the text.
+        if str(error).startswith("Could not decode to UTF-8"):
+            raise Tampered(f"{what}-damaged", f"the file of the {what} is damaged: a text in it is not UTF-8") from None
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 raise Busy(f"{what}-busy", f"another process is writing to the {what}") from error

@@ -327,7 +327,10 @@ def _levels(bits: int) -> int:
 def _tile(data: bytes | None, *, width: int) -> list[Summary]:
     if data is None or len(data) != width * SUMMARY_SIZE:
         raise _damaged()
-    return [Summary.decode(data[at : at + SUMMARY_SIZE]) for at in range(0, len(data), SUMMARY_SIZE)]
+    try:
+        return [Summary.decode(data[at : at + SUMMARY_SIZE]) for at in range(0, len(data), SUMMARY_SIZE)]
+    except Invalid as error:
+        raise _damaged() from error
 
 
 def _way(tile: Sequence[Summary], at: int) -> tuple[list[bytes], Summary]:

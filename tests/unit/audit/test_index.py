@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from integrator_audit import Refused, Tampered
-from integrator_audit.completeness.index import Page, Shape
+from integrator_audit.completeness.index import Page, Shape, Trie
 from integrator_audit.completeness.indexfile import SqliteIndex
-from integrator_audit.completeness.pages import bits_for, fresh_elsewhere, fresh_leaves, read_page, record_of
+from integrator_audit.completeness.pages import bits_for, find, fresh_elsewhere, fresh_leaves, read_page, record_of
 from integrator_audit.completeness.sorting import Sorter
-from tests.unit.audit.index_contract import IndexContract, labels, places
+from tests.unit.audit.index_contract import IndexContract, build, labels, places
 
 
 class FileIndex:
@@ -50,6 +50,25 @@ class TestSqliteIndex(IndexContract):
     @pytest.fixture
     def kept(self, tmp_path: Path) -> FileIndex:
         return FileIndex(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        # It still has the length of a page.
+        ("UPDATE page SET data = CAST(substr(data, 2) || substr(data, 1, 1) AS BLOB)", "index-page"),
+        ("UPDATE page SET data = CAST(x'ff' || data AS TEXT)", "index-damaged"),
+    ],
+)
+def test_a_page_that_is_none_is_damage_and_nothing_of_it_is_told(tmp_path: Path, statement: str, code: str) -> None:
+    kept = FileIndex(tmp_path)
+    with closing(kept.open()) as index:
+        build(index, [label + places(at) for at, label in enumerate(labels(500))])
+        kept.damage(statement)
+        with pytest.raises(Tampered) as caught:
+            find(index, 7, Trie.PERSONS, labels(500)[3])
+    assert caught.value.code == code
+    assert caught.value.message.isascii()
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
