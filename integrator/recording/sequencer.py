@@ -294,10 +294,15 @@ class Sequencer:
     async def _alone(self) -> None:
         """Commit what is due without a record, if anything is."""
         now = self.clock()
-        if self.beside is None or self._is_over(now):
-            return
-        if (await in_thread(self.beside.due, now, ())).entries:
+        if not self._is_over(now) and (await self._due(now, ())).entries:
             await self._commit([], {}, [], now)
+
+    async def _due(self, now: int, entries: Sequence[Entry]) -> Due:
+        """Return what a commit at `now` adds; in a thread, because it may have to be looked for in the logs."""
+        if self.beside is None:
+            return NOTHING
+        with translated():
+            return await in_thread(self.beside.due, now, entries)
 
     async def _commit(
         self,
@@ -306,8 +311,7 @@ class Sequencer:
         set_aside: Sequence[SetAside],
         now: int,
     ) -> None:
-        # In a thread, because what is due may have to be looked for in the logs.
-        more = NOTHING if self.beside is None else await in_thread(self.beside.due, now, entries)
+        more = await self._due(now, entries)
         entries = [*entries, *more.entries]
         # A crash before the commit leaves the log as it was, one after it has the positions beside the entries: both
         # times reading goes on where the ledger says.

@@ -13,7 +13,7 @@ import pytest
 from integrator.domain import topics
 from integrator.domain.errors import Unavailable
 from integrator.recording.disclosures import DisclosureRecorder
-from integrator.recording.sequencer import Sequencer
+from integrator.recording.sequencer import Due, Sequencer
 from integrator_audit import Entry, LedgerReader, LedgerWriter, SetAside, Vault, read_part
 from integrator_audit import errors as audit
 from tests.unit.recording import recording_samples as world
@@ -40,6 +40,29 @@ async def fill(source: world.JudgingSource, ledger: object, *, directory: world.
     stop.set()
     drained.cancel()
     await running
+
+
+class Torn:
+    """What goes beside the records, when a log that it is looked for in cannot be read."""
+
+    def due(self, now: int, entries: Sequence[Entry]) -> Due:
+        raise audit.Unavailable("ledger-store", "the store of the ledger failed")
+
+    def committed(self, now: int, entries: Sequence[Entry], marks: Mapping[tuple[str, int], int]) -> None:
+        raise AssertionError("nothing was committed")
+
+
+@pytest.mark.parametrize("count", [0, 3])
+async def test_what_cannot_be_looked_for_beside_the_records_opens_the_log_anew(tmp_path: Path, count: int) -> None:
+    known = world.StillDirectory(world.knowledge())
+    with world.ledger_at(tmp_path) as ledger:
+        source = world.JudgingSource(records(count))
+        sequencer = Sequencer("s0-2026h2", source, ledger, DisclosureRecorder(), known, Torn())
+        with pytest.raises(Unavailable) as caught:
+            await sequencer.run(asyncio.Event())
+        assert caught.value.code == "ledger-store"
+        assert ledger.size == 0
+    assert source.closed == 1
 
 
 class Failing:
