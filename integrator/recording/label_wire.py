@@ -49,10 +49,13 @@ async def serve(keys: LabelKeys, directory: Path, stop: asyncio.Event) -> None:
             path = _checked(directory / door)
             path.unlink(missing_ok=True)
             # Between these two lines nobody is answered: the door is closed to others before it opens.
-            server = await asyncio.start_unix_server(_Door(keys, door).meet, path, start_serving=False)
+            at_the_door = _Door(keys, door)
+            server = await asyncio.start_unix_server(at_the_door.meet, path, start_serving=False)
             path.chmod(0o600)
             await stack.enter_async_context(server)
             await server.start_serving()
+            # A client keeps its connection, and a server that is closed waits for all of them to end.
+            stack.callback(at_the_door.close)
             # A socket that nobody answers is in the way of whoever copies the installation.
             stack.callback(path.unlink, missing_ok=True)
         while not stop.is_set():
@@ -67,11 +70,20 @@ class _Door:
     def __init__(self, keys: LabelKeys, name: str) -> None:
         self._keys = keys
         self._name = name
+        self._open: set[asyncio.StreamWriter] = set()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """End all connections, and those that are just being made."""
+        self._is_closed = True
+        for writer in self._open:
+            writer.close()
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection to its end."""
+        self._open.add(writer)
         try:
-            while True:
+            while not self._is_closed:
                 size = int.from_bytes(await reader.readexactly(4), "big")
                 if size > _MOST:
                     return
@@ -81,9 +93,10 @@ class _Door:
                 data = json.dumps(answer).encode()
                 writer.write(len(data).to_bytes(4, "big") + data)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError, RecursionError):
             return
         finally:
+            self._open.discard(writer)
             writer.close()
 
     def _answer(self, asked: Any) -> dict[str, Any]:
@@ -91,7 +104,7 @@ class _Door:
             return {"ok": self._told(cast("dict[str, Any]", asked))}
         except IntegratorError as error:
             return {"code": error.code, "message": error.message}
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return {"code": "label-message", "message": "This is no question to the label service."}
 
     def _told(self, asked: dict[str, Any]) -> Any:

@@ -165,13 +165,30 @@ async def test_a_client_goes_on_after_the_service_started_anew(tmp_path: Path) -
     client.close()
 
 
-@pytest.mark.parametrize("message", [b"\0\0\0\4none", b"\xff\xff\xff\xff", b"\0\0\0\2[]", b'\0\0\0\x0d{"ask":"key"}'])
+def framed(text: bytes) -> bytes:
+    return len(text).to_bytes(4, "big") + text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        framed(b"none"),
+        b"\xff\xff\xff\xff",
+        framed(b"[]"),
+        framed(b'{"ask":"key"}'),
+        framed(b'{"ask":"key","period":Infinity}'),
+        framed(b"[" * 100_000),
+    ],
+    ids=["none", "long", "list", "half", "endless", "deep"],
+)
 async def test_what_is_no_question_is_answered_with_an_error_or_not_at_all(tmp_path: Path, message: bytes) -> None:
     async with running(tmp_path / "l"):
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
 
         def ask() -> bytes:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(5)
+                connection.settimeout(20)
                 connection.connect(str(tmp_path / "l" / LEDGER))
                 connection.sendall(message)
                 return connection.recv(1000)
@@ -181,6 +198,15 @@ async def test_what_is_no_question_is_answered_with_an_error_or_not_at_all(tmp_p
         client = LabelClient(tmp_path / "l", LEDGER)
         assert await asyncio.to_thread(client.spki, PERIOD)
         client.close()
+        assert faults == [], "what a stranger sends is no fault of the service"
+
+
+async def test_who_still_holds_a_door_when_the_service_ends_finds_it_closed(tmp_path: Path) -> None:
+    async with running(tmp_path / "l"):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "l" / LEDGER)
+    async with asyncio.timeout(20):
+        assert await reader.read() == b"", "a ledger that asks nothing must not keep the service from ending"
+    writer.close()
 
 
 async def test_nobody_else_may_open_the_doors(tmp_path: Path) -> None:
