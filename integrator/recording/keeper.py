@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,6 +40,7 @@ from integrator.recording.threads import in_thread
 from integrator.recording.withholding import Releases, Withholding
 from integrator_audit import Entry, LedgerReader, LedgerWriter, Signer, Vault, Verifier, read_part
 from integrator_audit.completeness.unlisted import share_of
+from integrator_audit.durable import replace_file
 from integrator_audit.engine import engine
 from integrator_audit.stores import open_reading
 from integrator_audit.witnessing.policy import Policy
@@ -292,13 +292,10 @@ def write_once(path: Path, vkey: str) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file whole. Raises `Unavailable` (`ledger-files`)."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    """Replace a file whole; it is on disk when this returns. Raises `Unavailable` (`ledger-files`)."""
     try:
-        aside.write_text(text, "utf-8")
-        aside.replace(path)
+        replace_file(path, text.encode())
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise Unavailable("ledger-files", f"{path} cannot be written: {error.strerror}") from error
 
 
