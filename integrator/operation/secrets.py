@@ -6,10 +6,12 @@ import os
 import re
 import secrets as random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from integrator.domain.errors import Refused
+from integrator_audit.durable import create_file, make_directory
 
 _NAME = re.compile(r"[a-z0-9]+(?:[.-]+[a-z0-9]+)*")
 
@@ -22,7 +24,7 @@ class Secrets(Protocol):
         ...
 
     def create(self, name: str, make: Callable[[], bytes]) -> bytes:
-        """Return the secret called `name`, after making it with `make` when it did not exist."""
+        """Return the secret called `name`, after making it with `make` when it did not exist; it is durable then."""
         ...
 
     def destroy(self, name: str) -> None:
@@ -52,20 +54,11 @@ class FileSecrets:
 
     def create(self, name: str, make: Callable[[], bytes]) -> bytes:
         path = self._path(name)
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Link, not rename: of two processes that create the same secret at once, both must end with the first one's.
-        temporary = self._directory / f".{name}.{os.getpid()}.{random.token_hex(4)}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(make())
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink()
+        if not path.exists():
+            make_directory(self._directory, mode=0o700)
+            # Of two processes that create the same secret at once, both must end with the first one's.
+            with suppress(FileExistsError):
+                create_file(path, make())
         return path.read_bytes()
 
     def destroy(self, name: str) -> None:

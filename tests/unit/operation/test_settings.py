@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,29 @@ def test_a_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -
     assert (tmp_path / "secrets" / "a-key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["a-key"]
+
+
+def test_a_secret_is_on_disk_before_it_is_used_and_not_made_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was signed under a key that a crash of the machine took away could never be gone on with."""
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    secrets = FileSecrets(tmp_path / "secrets")
+    first = secrets.create("ledger-signing", key)
+    assert synced[-1] == tmp_path / "secrets", "the name too, after the bytes"
+    assert tmp_path in synced
+
+    def make() -> bytes:
+        raise AssertionError("a key of a half-year takes a second to make")
+
+    assert secrets.create("ledger-signing", make) == first
 
 
 def test_a_destroyed_secret_is_gone_and_destroying_it_again_is_no_error(tmp_path: Path) -> None:
