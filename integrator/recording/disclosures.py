@@ -168,8 +168,8 @@ class DisclosureRecorder:
         """Return one entry for each data subject of `disclosure`, none when it names nobody.
 
         `knowledge` must be at or past the disclosure's directory position.
-        Raises `Invalid` (`unknown-authorisation`, `unknown-purpose`, `unknown-stream`, `unknown-role`,
-        `nothing-concerns`, `time-zone`).
+        Raises `Invalid` (`unknown-authorisation`, `unknown-purpose`, `unknown-agency`, `unknown-stream`,
+        `unknown-role`, `nothing-concerns`, `time-zone`).
         """
         if not disclosure.subjects:
             return []

@@ -26,7 +26,7 @@ from integrator.domain.directory import Knowledge
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position
 from integrator.encoding import record_type, schemas_directory
-from integrator.recording.disclosures import ACTOR, instant
+from integrator.recording.disclosures import ACTOR, instant, milliseconds
 from integrator.recording.readings import is_reading, query_entry, read_request
 from integrator.recording.sequencer import LogRecord, Statement
 from integrator_audit import Entry, part
@@ -166,8 +166,7 @@ class InstitutionRecorder:
         told = {name: body[name] for name in ("id", "request", "reason", "detail")}
         named = {name: body[name] for name in _OPTIONAL if body[name] is not None}
         members = {"id": told.pop("id"), "at": instant(at)} | told | named
-        moment = round(at.timestamp() * 1000)
-        return [_entry(part(REFUSAL, members), part(ACTOR, {"actor": body["principal"]}), at=moment)]
+        return [_entry(part(REFUSAL, members), part(ACTOR, {"actor": body["principal"]}), at=milliseconds(at))]
 
 
 def _applied(name: str, version: int, common: dict[str, Any], digest: dict[str, Any], knowledge: Knowledge) -> bytes:
@@ -200,8 +199,8 @@ def _inscribed(version: int, record: LogRecord) -> bytes:
     return part(INSCRIPTION, members | {"date": _moment(record.timestamp)[:10]})
 
 
-def _moment(milliseconds: int) -> str:
+def _moment(timestamp: int) -> str:
     try:
-        return instant(datetime.fromtimestamp(milliseconds / 1000, UTC))
+        return instant(datetime.fromtimestamp(timestamp / 1000, UTC))
     except (OverflowError, ValueError, OSError):
         raise Invalid("time", "The time of the record is outside the calendar.") from None

@@ -15,13 +15,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from integrator import telemetry
 from integrator.domain.errors import Busy, IntegratorError, Refused, Unavailable
@@ -261,7 +260,7 @@ def _refusals(reader: LedgerReader) -> set[str]:
     for _ in range(_REMEMBERED // 1000):
         indices = reader.indices(before=before, limit=1000)
         for index in indices:
-            members = read_part(base64.b64decode(cast("dict[str, str]", reader.opening(index, "A")["A"])["bytes"]))
+            members = read_part(reader.says(index))
             if members.get("schema") in (institution.REFUSAL, QUERY):
                 found.add(str(members["id"]))
         if len(indices) < 1000:

@@ -46,12 +46,14 @@ class Quotas:
 
         Raises `Invalid` (`openings-too-many`) and `Refused` (`quota-spent`).
         """
+        if not opened:
+            return
         if opened > IN_A_QUESTION:
             raise Invalid("openings-too-many", f"At most {IN_A_QUESTION} people's entries are opened for one question.")
         key = reader, day
         with self._lock:
             spent = self.spent(reader, day=day) + self._on_their_way[key]
-            if opened and spent + opened > self._in_a_day:
+            if spent + opened > self._in_a_day:
                 raise Refused(
                     "quota-spent",
                     f"Of {self._in_a_day} openings of people's entries in a day {max(self._in_a_day - spent, 0)} are "

@@ -25,7 +25,7 @@ from integrator.domain import topics
 from integrator.domain.errors import Invalid
 from integrator.domain.identifiers import Position, Pseudonym
 from integrator.encoding import record_type
-from integrator.recording.disclosures import ACTOR, DISCLOSURE, PERSON, instant
+from integrator.recording.disclosures import ACTOR, DISCLOSURE, PERSON, instant, milliseconds
 from integrator.recording.sequencer import LogRecord, Recorder, Statement
 from integrator_audit import Entry, part, read_part
 
@@ -127,7 +127,7 @@ def query_entry(body: dict[str, Any], at: datetime) -> Entry:
         "digest": body["digest"].hex(),
     }
     actor = part(ACTOR, {"actor": body["principal"]})
-    return Entry(0x02, part(QUERY, members), _NOTHING, _NOTHING, actor, None, at=_milliseconds(at))
+    return Entry(0x02, part(QUERY, members), _NOTHING, _NOTHING, actor, None, at=milliseconds(at))
 
 
 @dataclass(slots=True)
@@ -233,11 +233,7 @@ def _reading_entry(record: LogRecord, body: dict[str, Any], at: datetime, *, a: 
         _NOTHING,
         person["pseudonym"],
         recipient=body["reader"],
-        at=_milliseconds(at),
+        at=milliseconds(at),
         retention=RETENTION,
         identity=person["identity"],
     )
-
-
-def _milliseconds(at: datetime) -> int:
-    return round(at.timestamp() * 1000)
