@@ -23,12 +23,33 @@ def connect(path: Path, *, mode: Literal["rwc", "ro"] = "rwc", page_size: int | 
         raise Unavailable("no-such-file", f"there is no file {path.name} in {path.parent}")
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
-    if mode == "rwc":
-        if page_size is not None:
-            connection.execute(f"PRAGMA page_size={page_size}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+    try:
+        if mode == "rwc":
+            if page_size is not None:
+                connection.execute(f"PRAGMA page_size={page_size}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+@contextmanager
+def opening(
+    path: Path, *, what: str, mode: Literal["rwc", "ro"] = "rwc", page_size: int | None = None
+) -> Generator[sqlite3.Connection]:
+    """Give a connection, as `connect` does, to a block that looks whether the file is what it should be.
+
+    When the block raises, the file is closed; errors are translated as `translated` does.
+    """
+    with translated(what):
+        connection = connect(path, mode=mode, page_size=page_size)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
 
 
 @contextmanager

@@ -79,7 +79,12 @@ class LedgerReader:
 
         Raises `Unavailable` when there is no such file or server, `Refused` when it is no ledger.
         """
-        return cls(open_reading(place, origin=origin), vault, keys)
+        store = open_reading(place, origin=origin)
+        try:
+            return cls(store, vault, keys)
+        except BaseException:
+            store.close()
+            raise
 
     def close(self) -> None:
         """Close the file; the vault is its owner's to close."""

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeVar
 
-from integrator_audit.database import connect, empty_wal, is_new, transaction, translated
+from integrator_audit.database import empty_wal, is_new, opening, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered
 from integrator_audit.halfyear import DAY_MS
 from integrator_audit.personlists import Record
@@ -66,8 +66,7 @@ class SqliteStore(SqliteReading):
     @classmethod
     def open(cls, path: Path) -> SqliteStore:
         """Open the file for its one writer, or create it."""
-        with translated("ledger"):
-            connection = connect(path, page_size=PAGE_SIZE)
+        with opening(path, what="ledger", page_size=PAGE_SIZE) as connection:
             connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
             connection.execute("PRAGMA cache_size=-200000")
             connection.execute("PRAGMA secure_delete=ON")
@@ -77,7 +76,7 @@ class SqliteStore(SqliteReading):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version={FORMAT}")
-        check_format(connection)
+            check_format(connection)
         store = cls(connection)
         store._statements, store._recipients = {}, {}
         return store

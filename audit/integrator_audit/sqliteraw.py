@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from integrator_audit.database import connect, translated
+from integrator_audit.database import opening
 from integrator_audit.errors import Tampered
 from integrator_audit.personlists import PLACE_BITS, Record, place_of, records_of
 from integrator_audit.rawrows import NAMED, RawEntry, Wrong
@@ -42,9 +42,8 @@ class SqliteRows:
     @classmethod
     def open(cls, path: Path) -> SqliteRows:
         """Open a file. Raises `Unavailable` when it is absent, `Refused` when it is not a ledger."""
-        with translated("ledger"):
-            connection = connect(path, mode="ro")
-        check_format(connection)
+        with opening(path, what="ledger", mode="ro") as connection:
+            check_format(connection)
         return cls(connection)
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from struct import pack, unpack
 from typing import Any, Final
 
 from integrator_audit.columns import damaged, typed, typed_row
-from integrator_audit.database import check_plain, connect, translated
+from integrator_audit.database import check_plain, opening, translated
 from integrator_audit.errors import Refused
 from integrator_audit.personlists import PersonLists
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
@@ -83,10 +83,9 @@ class SqliteReading:
     @classmethod
     def read_only(cls, path: Path) -> SqliteReading:
         """Open another process's file for reading; raise `Unavailable` when it is absent."""
-        with translated("ledger"):
-            reading = cls(connect(path, mode="ro"))
-        check_format(reading.connection)
-        return reading
+        with opening(path, what="ledger", mode="ro") as connection:
+            check_format(connection)
+        return cls(connection)
 
     def close(self) -> None:
         """Close the file."""

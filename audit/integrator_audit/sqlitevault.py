@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from integrator_audit.database import check_plain, connect, empty_wal, is_new, transaction, translated
+from integrator_audit.database import check_plain, empty_wal, is_new, opening, transaction, translated
 from integrator_audit.errors import Refused
 from integrator_audit.vaulttables import Name, Present
 
@@ -41,8 +41,7 @@ class SqliteVaultTables:
     @classmethod
     def open(cls, path: Path) -> SqliteVaultTables:
         """Open the file, or create it with empty tables. Raises `Refused` (`vault-format`)."""
-        with translated("vault"):
-            connection = connect(path)
+        with opening(path, what="vault") as connection:
             connection.execute("PRAGMA secure_delete=ON")
             with transaction(connection):
                 if is_new(connection):
@@ -50,23 +49,14 @@ class SqliteVaultTables:
                         connection.execute(statement)
                     connection.execute("INSERT INTO destruction VALUES (0)")
                     connection.execute(f"PRAGMA user_version={FORMAT}")
-        return cls._checked(connection)
+            _check_format(connection)
+        return cls(connection)
 
     @classmethod
     def read_only(cls, path: Path) -> SqliteVaultTables:
         """Open another process's file for reading; raise as `open` does, and `Unavailable` when it is absent."""
-        with translated("vault"):
-            connection = connect(path, mode="ro")
-        return cls._checked(connection)
-
-    @classmethod
-    def _checked(cls, connection: sqlite3.Connection) -> SqliteVaultTables:
-        with translated("vault"):
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version != FORMAT:
-            message = f"the file is a vault of format {version} or none; this version reads format {FORMAT}"
-            raise Refused("vault-format", message)
-        check_plain(connection, "vault")
+        with opening(path, what="vault", mode="ro") as connection:
+            _check_format(connection)
         return cls(connection)
 
     def close(self) -> None:
@@ -103,3 +93,11 @@ class SqliteVaultTables:
         """Empty the write-ahead log; what was deleted is overwritten already."""
         with translated("vault"):
             empty_wal(self.connection)
+
+
+def _check_format(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != FORMAT:
+        message = f"the file is a vault of format {version} or none; this version reads format {FORMAT}"
+        raise Refused("vault-format", message)
+    check_plain(connection, "vault")

@@ -62,23 +62,25 @@ class Vault:
         `keys` are those of its generations, or the one key of the first. Raises `Refused` (`vault-other-key`) when the
         vault was made with another generation key.
         """
-        vault = cls(open_vault_tables(place), keys)
+        tables = open_vault_tables(place)
         try:
+            vault = cls(tables, keys)
             vault._begin_if_new()
             vault._check_key()
         except BaseException:
-            vault.close()
+            tables.close()
             raise
         return vault
 
     @classmethod
     def read_only(cls, place: Path | str, keys: GenerationKeys | bytes) -> Vault:
         """Open the vault of another process for reading; raise as `open` does, and `Unavailable` when it is absent."""
-        vault = cls(open_vault_tables(place, writing=False), keys)
+        tables = open_vault_tables(place, writing=False)
         try:
+            vault = cls(tables, keys)
             vault._check_key()
         except BaseException:
-            vault.close()
+            tables.close()
             raise
         return vault
 

@@ -16,7 +16,7 @@ from typing import IO
 
 from integrator_audit.columns import typed
 from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
-from integrator_audit.database import check_plain, connect, empty_wal, is_new, transaction, translated
+from integrator_audit.database import check_plain, empty_wal, is_new, opening, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
 from integrator_audit.halfyear import first_day, last_day
 
@@ -55,38 +55,37 @@ class SqliteIndex:
     def open(cls, path: Path) -> SqliteIndex:
         """Open the file for its one writer, or create it; raise `Busy` (`index-busy`) while another process has it."""
         lock = _lock(path)
-        with translated("index"):
-            connection = connect(path, page_size=PAGE_SIZE)
-            connection.execute("PRAGMA secure_delete=ON")
-            index = cls(connection, lock)
-            with transaction(connection):
-                if is_new(connection):
-                    for statement in SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version={FORMAT}")
-        index._check_format()
-        return index
+        try:
+            with opening(path, what="index", page_size=PAGE_SIZE) as connection:
+                connection.execute("PRAGMA secure_delete=ON")
+                with transaction(connection):
+                    if is_new(connection):
+                        for statement in SCHEMA.split(";"):
+                            connection.execute(statement)
+                        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                        connection.execute(f"PRAGMA user_version={FORMAT}")
+                _check_format(connection)
+        except BaseException:
+            lock.close()
+            raise
+        return cls(connection, lock)
 
     @classmethod
     def open_erasing(cls, path: Path) -> SqliteIndex:
         """Open the file beside its writer, to erase what is sealed there; raise `Unavailable` when it is absent."""
         if not path.is_file():
             raise Unavailable("no-such-file", f"there is no index {path}")
-        with translated("index"):
-            connection = connect(path)
+        with opening(path, what="index") as connection:
             connection.execute("PRAGMA secure_delete=ON")
-        index = cls(connection)
-        index._check_format()
-        return index
+            _check_format(connection)
+        return cls(connection)
 
     @classmethod
     def read_only(cls, path: Path) -> SqliteIndex:
         """Open another process's file for reading; raise `Unavailable` when it is absent."""
-        with translated("index"):
-            index = cls(connect(path, mode="ro"))
-        index._check_format()
-        return index
+        with opening(path, what="index", mode="ro") as connection:
+            _check_format(connection)
+        return cls(connection)
 
     def close(self) -> None:
         """Close the file."""
@@ -226,14 +225,14 @@ class SqliteIndex:
     def _add_altered(self, altered: Sequence[Altered]) -> None:
         self.connection.executemany("INSERT INTO altered (epoch, was, left) VALUES (?, ?, ?)", altered)
 
-    def _check_format(self) -> None:
-        with translated("index"):
-            (application,) = self.connection.execute("PRAGMA application_id").fetchone()
-            (version,) = self.connection.execute("PRAGMA user_version").fetchone()
-        if application != APPLICATION_ID or version != FORMAT:
-            message = "the file is not an index of an epoch log that this version reads"
-            raise (Tampered if application == APPLICATION_ID else Refused)("index-format", message)
-        check_plain(self.connection, "index")
+
+def _check_format(connection: sqlite3.Connection) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID or version != FORMAT:
+        message = "the file is not an index of an epoch log that this version reads"
+        raise (Tampered if application == APPLICATION_ID else Refused)("index-format", message)
+    check_plain(connection, "index")
 
 
 def _lock(path: Path) -> IO[bytes]:

@@ -18,6 +18,7 @@ from typing import Final, cast
 from integrator_audit.encoding import from_base64
 from integrator_audit.errors import Invalid
 from integrator_audit.parts import PSEUDONYM_SIZE
+from integrator_audit.tiles import MAX_INDEX
 
 SCHEMA: Final = "dienstenintegrator/erasure-order/v1"
 MAX_ORDER: Final = 1 << 20
@@ -79,7 +80,7 @@ def _chosen(value: object) -> Mapping[str, frozenset[int]]:
         if not isinstance(origin, str) or origin in chosen or not isinstance(indices, list) or len(members) != 2:
             raise malformed
         numbers = cast(list[object], indices)
-        if not numbers or any(type(number) is not int or number < 0 for number in numbers):
+        if not numbers or any(type(number) is not int or not 0 <= number <= MAX_INDEX for number in numbers):
             raise malformed
         chosen[origin] = frozenset(cast(list[int], numbers))
     return chosen

@@ -15,13 +15,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Self
 
 from integrator_audit.columns import damaged, typed, typed_row
-from integrator_audit.database import check_plain, connect, is_new, translated
+from integrator_audit.database import check_plain, is_new, opening, transaction, translated
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.searching.log import SearchedLog
@@ -66,29 +65,30 @@ class IndexFile:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the file for building, or create it. Raises `Refused` (`search-format`) for somebody else's file."""
-        with translated("search"):
-            connection = connect(path)
+        with opening(path, what="search") as connection:
             # What a crash of the machine takes away is built again.
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA secure_delete=ON")
             if is_new(connection):
-                with _transaction(connection):
+                with transaction(connection):
                     for statement in _SCHEMA.split(";"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version={_FORMAT}")
-        return cls(connection)._checked()
+            _check_format(connection)
+        return cls(connection)
 
     @classmethod
     def read_only(cls, path: Path) -> Self | None:
         """Open the file for reading; None when there is none yet."""
         try:
-            with translated("search"):
-                return cls(connect(path, mode="ro"))._checked()
+            with opening(path, what="search", mode="ro") as connection:
+                _check_format(connection)
         except Unavailable as error:
             if error.code == "no-such-file":
                 return None
             raise
+        return cls(connection)
 
     def close(self) -> None:
         """Close the file."""
@@ -171,7 +171,7 @@ class IndexFile:
         return whole << height
 
     def _begin(self, origin: str, left_out: frozenset[str], height: int) -> None:
-        with translated("search"), _transaction(self.connection):
+        with translated("search"), transaction(self.connection):
             for table in ("index_of", "kind", "statement", "block", "posting"):
                 self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  names from the line above
             begun = (origin, json.dumps(sorted(left_out)), height, os.urandom(8))
@@ -180,7 +180,7 @@ class IndexFile:
     def _write(self, log: SearchedLog, number: int, left_out: frozenset[str], height: int) -> None:
         """Write one block, in the place of the one that was written before some of its entries were erased."""
         first, end = number << height, (number + 1) << height
-        with translated("search"), _transaction(self.connection):
+        with translated("search"), transaction(self.connection):
             kinds = _Kinds(self.connection, log, left_out)
             # In this order: what is erased meanwhile makes the block be written once more.
             erased = log.erased_between(first, end)
@@ -207,18 +207,6 @@ class IndexFile:
         query = "SELECT hour FROM block WHERE number = ?"
         row = typed_row("v", self.connection.execute(query, (number - 1,)).fetchone(), what="search")
         return row[0] if row else 0
-
-    def _checked(self) -> Self:
-        with translated("search"):
-            (application,) = self.connection.execute("PRAGMA application_id").fetchone()
-            (version,) = self.connection.execute("PRAGMA user_version").fetchone()
-        if (application, version) != (_APPLICATION_ID, _FORMAT):
-            self.connection.close()
-            raise Refused(
-                "search-format", "the file is not an index that this version reads: remove it, or name another"
-            )
-        check_plain(self.connection, "search")
-        return self
 
 
 class _Kinds:
@@ -281,13 +269,9 @@ class _Kinds:
         return kind
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Generator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.rollback()
-        raise
+def _check_format(connection: sqlite3.Connection) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if (application, version) != (_APPLICATION_ID, _FORMAT):
+        raise Refused("search-format", "the file is not an index that this version reads: remove it, or name another")
+    check_plain(connection, "search")

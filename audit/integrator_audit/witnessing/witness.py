@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from integrator_audit.checkpoint import TreeHead
-from integrator_audit.database import connect, is_new, translated
+from integrator_audit.database import is_new, opening, transaction, translated
 from integrator_audit.errors import AuditError, Invalid, Refused, Tampered
 from integrator_audit.merkle import EMPTY_ROOT, verify_consistency
 from integrator_audit.note import Note, NoteKey, join_note, verify_note
@@ -65,19 +65,16 @@ class Witness:
 
         Raises `Refused` when the file is something else, `Unavailable` when it cannot be opened.
         """
-        with translated("witness"):
-            connection = connect(path)
-            connection.execute("BEGIN IMMEDIATE")
-            if is_new(connection):
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version={FORMAT}")
-            connection.execute("COMMIT")
+        with opening(path, what="witness") as connection:
+            with transaction(connection):
+                if is_new(connection):
+                    for statement in _SCHEMA.split(";"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                    connection.execute(f"PRAGMA user_version={FORMAT}")
             marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-        if marks != [APPLICATION_ID, FORMAT]:
-            connection.close()
-            raise Refused("witness-file", f"{path} is not the file of a witness of this version")
+            if marks != [APPLICATION_ID, FORMAT]:
+                raise Refused("witness-file", f"{path} is not the file of a witness of this version")
         return cls(connection, cosigner, logs, clock)
 
     def close(self) -> None:

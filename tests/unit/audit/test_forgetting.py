@@ -464,6 +464,7 @@ def test_the_register_survives_a_line_that_was_cut_by_a_crash(tmp_path: Path) ->
         '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","entries":[]}',
         '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","entries":[{"origin":"o"}]}',
         '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","entries":[{"origin":"o","indices":[true]}]}',
+        '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","entries":[{"origin":"o","indices":[9223372036854775808]}]}',
         '{"schema":"dienstenintegrator/erasure-order/v1","order":"A","subject":"%s","more":1}',
     ],
 )
