@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,7 @@ def open_within(
         handlers += [urllib.request.HTTPDefaultErrorHandler(), urllib.request.UnknownHandler()]
     for handler in handlers:
         opener.add_handler(handler)
+    until = time.monotonic() + seconds
     timer = threading.Timer(seconds, watch.cut)
     timer.daemon = True
     timer.start()
@@ -44,8 +46,8 @@ def open_within(
         with cast(http.client.HTTPResponse, opener.open(request, timeout=timeout)) as response:
             yield response
     except (OSError, http.client.HTTPException, ValueError) as error:
-        # A connection that was cut looks like one that its server closed.
-        if watch.is_over:
+        # A connection that was cut looks like one that its server closed; a packet may have had no less time than all.
+        if watch.is_over or time.monotonic() >= until:
             raise _over(seconds) from error
         raise
     finally:

@@ -219,6 +219,23 @@ def test_an_answer_is_bounded_in_bytes_and_time(
             HttpExchange(serve(slow), timeout=0.2)(b"")
 
 
+def test_of_two_limits_that_end_at_once_the_same_is_told_whichever_is_seen_first(
+    serve: Callable[[Callable[[BaseHTTPRequestHandler], None]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(threading.Timer):
+        """A timer whose thread does not get to run on a machine that is busy."""
+
+        def start(self) -> None: ...
+
+    left = threading.Event()
+    monkeypatch.setattr(threading, "Timer", Late)
+    try:
+        with pytest.raises(Unavailable, match=r"more than 0\.2 seconds"):
+            HttpExchange(serve(lambda _: left.wait(60) and None), timeout=0.2)(b"")
+    finally:
+        left.set()
+
+
 def test_a_redirect_is_not_followed(serve: Callable[[Callable[[BaseHTTPRequestHandler], None]], str]) -> None:
     def away(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(307)
