@@ -156,11 +156,11 @@ def test_it_runs_until_it_is_told_to_stop(place: Place, tmp_path: Path) -> None:
     sizes = [json.loads(process.stdout.readline())["size"] for _ in range(2)]
     assert sizes == [3, 3]
     grown(place, tmp_path / "site", 4)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while (size := json.loads(process.stdout.readline())["size"]) != 7:
         assert time.monotonic() < until, size
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def test_every_metric_has_a_type_a_meaning_and_a_value() -> None:
@@ -173,11 +173,11 @@ def test_every_metric_has_a_type_a_meaning_and_a_value() -> None:
     server = MetricsServer(("127.0.0.1", 0), metrics)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    with urllib.request.urlopen(f"{url}/metrics", timeout=5) as response:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=20) as response:
         text = response.read().decode()
         assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(url, timeout=5)
+        urllib.request.urlopen(url, timeout=20)
     server.shutdown()
     server.server_close()
     lines = text.split("\n")

@@ -38,11 +38,19 @@ def asked(tmp_path: Path) -> AskedFile:
 
 
 def publisher(
-    log: SampleLog, exchanges: Exchanges, asked: AskedFile, *, timeout: float = 5, now: int = NOW, **more: object
+    log: SampleLog,
+    exchanges: Exchanges,
+    asked: AskedFile,
+    *,
+    timeout: float = 60,
+    grace: float = 60,
+    now: int = NOW,
+    **more: object,
 ) -> Publisher:
+    """Return a publisher that waits for everybody, however slow the machine is, unless the test says otherwise."""
     trusted = more.pop("policy", policy())
     assert isinstance(trusted, Policy)
-    terms = Terms(trusted, LOG.verifier, asked, exchanges, timeout=timeout, grace=0.2, clock=lambda: now)
+    terms = Terms(trusted, LOG.verifier, asked, exchanges, timeout=timeout, grace=grace, clock=lambda: now)
     return Publisher(log, terms)
 
 
@@ -86,11 +94,11 @@ def test_a_slow_witness_delays_a_quorum_by_the_grace_only_and_is_not_asked_twice
     log: SampleLog, exchanges: Exchanges, asked: AskedFile
 ) -> None:
     log.grow(5)
-    publishing = publisher(log, exchanges, asked)
+    publishing = publisher(log, exchanges, asked, grace=0.2)
     exchanges["w0"].holding.clear()
     begun = time.monotonic()
     done = publishing.publish()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
     assert done.published
     assert done.failed == {"w0": "it has not answered in time"}
     log.grow(5)
@@ -112,7 +120,7 @@ def test_a_dead_quorum_ends_after_the_timeout(log: SampleLog, exchanges: Exchang
         exchange.holding.clear()
     begun = time.monotonic()
     done = publisher(log, exchanges, asked, timeout=0.3).publish()
-    assert 0.25 < time.monotonic() - begun < 2
+    assert 0.25 < time.monotonic() - begun < 30
     assert (done.published, len(done.failed)) == (False, 3)
     for exchange in exchanges.values():
         exchange.holding.set()
@@ -124,9 +132,9 @@ def test_a_grace_that_is_longer_than_the_timeout_does_not_make_a_round_longer(
     log.grow(5)
     exchanges["w0"].holding.clear()
     begun = time.monotonic()
-    terms = Terms(policy(), LOG.verifier, asked, exchanges, timeout=1, grace=60, clock=lambda: NOW)
+    terms = Terms(policy(), LOG.verifier, asked, exchanges, timeout=3, grace=60, clock=lambda: NOW)
     assert Publisher(log, terms).publish().published
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     exchanges["w0"].holding.set()
 
 
@@ -161,7 +169,7 @@ def test_an_alarm_of_one_witness_stops_publishing_for_good(
     backup.grow(10)
     alarms: list[Tampered] = []
     other = AskedFile(Path(asked._path).with_name("lost"), LOG.name)
-    terms = Terms(policy(), LOG.verifier, other, exchanges, timeout=5, clock=lambda: NOW)
+    terms = Terms(policy(), LOG.verifier, other, exchanges, timeout=60, clock=lambda: NOW)
     publishing = Publisher(backup, terms, on_alarm=alarms.append)
     with pytest.raises(Tampered) as caught:
         publishing.publish()
@@ -213,7 +221,7 @@ def test_a_checkpoint_that_the_logs_key_did_not_sign_goes_to_nobody_and_ends_the
     forged = SampleLog(Signer(LOG.name, bytes(32)))
     forged.grow(1)
     alarms: list[Tampered] = []
-    terms = Terms(policy(), LOG.verifier, asked, exchanges, timeout=5, clock=lambda: NOW)
+    terms = Terms(policy(), LOG.verifier, asked, exchanges, timeout=60, clock=lambda: NOW)
     publishing = Publisher(forged, terms, on_alarm=alarms.append)
     others = set(threading.enumerate())
     publishing.start(0.01)
@@ -299,7 +307,7 @@ def test_more_cosignatures_than_a_note_carries_keep_those_of_the_quorum(
     }
     chosen = Policy.parse("\n".join([*lines, quorum, "quorum g", ""]).encode())
     answers = {name: (lambda body, line=item.signature.line: Answer(200, "", line)) for name, item in reached.items()}
-    terms = Terms(chosen, LOG.verifier, asked, answers, timeout=5, grace=5, clock=lambda: NOW)
+    terms = Terms(chosen, LOG.verifier, asked, answers, timeout=60, grace=60, clock=lambda: NOW)
     assert Publisher(log, terms).publish().published
     published = log.published()
     assert published is not None
@@ -346,7 +354,7 @@ def test_a_ledger_is_published_and_only_what_is_published_is_shown(
     reader.export(tmp_path / "site", published=True)
     assert not (tmp_path / "site").exists()
 
-    publishing = Publisher(ledger, Terms(policy(), LOG.verifier, asked, exchanges, timeout=5, clock=lambda: NOW))
+    publishing = Publisher(ledger, Terms(policy(), LOG.verifier, asked, exchanges, timeout=60, clock=lambda: NOW))
     assert publishing.publish().published
     ledger.append([entry(number) for number in range(300, 600)])
     shown = reader.resource("checkpoint", published=True)

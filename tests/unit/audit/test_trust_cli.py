@@ -240,4 +240,4 @@ def test_the_witness_runs_as_a_program_until_it_is_told_to_stop(tmp_path: Path) 
     answer = HttpExchange(said["listening"])(AddCheckpoint(0, (), log.head.note).body)
     assert answer.status == 200
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0

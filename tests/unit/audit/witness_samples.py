@@ -100,7 +100,7 @@ class SampleExchange:
         if self.dead:
             raise Unavailable("witness-unreachable", "it is dead")
         answer = self.witness.add_checkpoint(body)
-        assert self.holding.wait(10)
+        assert self.holding.wait(60)
         return self.change(answer)
 
 

@@ -170,7 +170,7 @@ async def test_waiting_returns_when_the_copy_is_there(copy_and_feed: tuple[Copy,
     await asyncio.sleep(0.03)
     assert not waiting.done()
     feed([samples.inscription()])
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 20)
 
 
 def test_a_batch_with_a_record_of_a_newer_release_changes_nothing(tmp_path: Path) -> None:

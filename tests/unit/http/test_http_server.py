@@ -27,4 +27,4 @@ async def test_requests_are_answered_until_the_word_to_stop() -> None:
         assert "server" not in answer.headers
         assert signal.getsignal(signal.SIGTERM) is before
         stop.set()
-        await asyncio.wait_for(serving, 10)
+        await asyncio.wait_for(serving, 20)

@@ -65,11 +65,12 @@ def running(tmp_path: Path) -> Generator[Running]:
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the interface ended before it served anything"
         time.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
     yield Running(tmp_path, f"http://127.0.0.1:{port}")
     server.should_exit = True
-    thread.join(10)
+    thread.join(20)
     readers.close()
 
 

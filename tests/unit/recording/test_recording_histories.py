@@ -154,13 +154,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the interface ended before it served anything"
         time.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
     tokens = {one.name: store.get(token_secret(one)).decode() for one in principals}
     tokens |= {who.value: citizens.token(who) for who in world.PEOPLE}
     yield Running(installation, f"http://127.0.0.1:{port}", tokens, day_of(now) - 1)
     server.should_exit = True
-    thread.join(10)
+    thread.join(20)
     readers.close()
     witness.shutdown()
     witness.server_close()

@@ -196,7 +196,7 @@ async def test_a_stop_while_the_directory_is_behind_leaves_the_batch_for_the_nex
         running = asyncio.create_task(sequencer.run(stop))
         await world.until(lambda: bool(source.given))
         stop.set()
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 20)
         assert (ledger.size, ledger.positions()) == (0, {})
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
+from contextlib import closing
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ from integrator_audit.completeness.presenting import document_bytes
 from integrator_audit.completeness.unlisted import Order
 from integrator_audit.halfyear import date_of, day_of, start_of
 from integrator_audit.sources import DirectorySource
+from integrator_audit.stores import open_reading
 from tests.unit.recording import recording_samples as world
 from tests.unit.recording.test_recording_process import Sources, disclosures
 from tests.unit.recording.test_recording_sealing import (
@@ -65,9 +68,16 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def seal(place: Place, day: int) -> None:
     """Let the day be filled with padding to its end, and then be over."""
     place.clock.now = start_of(day + 1) - 1
-    await asyncio.sleep(0.3)
+    await world.until(lambda: hidden(place) == UNLISTED * (day + 1 - TODAY))
     place.clock.now = start_of(day + 1) + MINUTES
     await place.sealed(day)
+
+
+def hidden(place: Place) -> int:
+    """How many entries of the shard are listed under nobody."""
+    with closing(open_reading(world.files_at(place.root).store("s0-2026h2"))) as reading:
+        head = reading.head()
+        return 0 if head is None else len(reading.unlisted_between(0, head.size))
 
 
 def seen(place: Place, who: SubjectRef) -> int:
@@ -141,9 +151,15 @@ async def test_a_restart_releases_nothing_twice_also_in_the_next_half_year(tmp_p
         await place.sealed(day_of(end) - 1)
         await world.until(lambda: released(tmp_path, "s0-2027h1") == 6)
     for days in (1, 2):
-        async with ledger(tmp_path, now=end + MINUTES + days * 86_400_000, **terms):
-            await asyncio.sleep(0.3)
+        async with ledger(tmp_path, now=end + MINUTES + days * 86_400_000, **terms) as place:
+            # It has looked for what is due, since it has seen that nothing else comes.
+            await world.until(partial(has_looked, place, "s0-2027h1"))
     assert released(tmp_path, "s0-2027h1") == 6
+
+
+def has_looked(place: Place, log: str) -> bool:
+    known = place.process.state(place.clock.now)["logs"].get(log)
+    return known is not None and known["reaches"] is not None
 
 
 def released(root: Path, log: str) -> int:

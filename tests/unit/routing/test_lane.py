@@ -64,7 +64,7 @@ class World:
             yield lane
         finally:
             lane.stop()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await task
 
     def state(self) -> LaneState:
@@ -93,7 +93,7 @@ async def world() -> World:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  what is waited for has no event
             await asyncio.sleep(0.001)
 
