@@ -57,6 +57,7 @@ from tests.unit.recording.test_recording_sealing import Accounts, Service, entri
 
 SUPERVISOR = Cosigner("supervisor.example", b"s" * 32)
 UNLISTED = 4
+MINUTE_MS = 60_000
 AGENCY = AgencyFor("groeifonds", "startbedrag")
 AGENCIES = (AGENCY, AgencyFor("svb", "nabestaanden"))
 TOPIC = "agency.groeifonds.startbedrag.brp.person"
@@ -106,9 +107,20 @@ async def _fill(root: Path, policy: Path, now: int) -> None:
         await place.sealed(day_of(now) - 1)
 
 
-def _witness(root: Path) -> WitnessServer:
+def _moment() -> int:
+    """This moment for the ledger, in ms: far enough from midnight that yesterday is the same day for all tests.
+
+    The commands under test have this machine's clock. In the last minutes of a day the ledger is in the next one: a
+    newest day that is today is believed as well.
+    """
+    now = int(time.time() * 1000)
+    day = day_of(now + 15 * MINUTE_MS)
+    return max(now, start_of(day) + 2 * MINUTE_MS)
+
+
+def _witness(root: Path, now: int) -> WitnessServer:
     """The supervisor as a witness that cosigns whatever is consistent, over HTTP."""
-    logs = [NAMING.origin(log) for log in ("epochs", *_logs(int(time.time() * 1000)))]
+    logs = [NAMING.origin(log) for log in ("epochs", *_logs(now))]
     keys = {origin: [Signer(origin, signing_seed(KEYS.signing, origin)).verifier] for origin in logs}
     held = Witness.open(root / "witness.sqlite", cosigner=SUPERVISOR, logs=keys, clock=time.time)
     return WitnessServer(("127.0.0.1", 0), held)
@@ -122,10 +134,10 @@ def _logs(now: int) -> list[str]:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     data = tmp_path_factory.mktemp("i")
-    now = int(time.time() * 1000)
+    now = _moment()
     installation = Installation.create(data, Settings(profile="development", bootstrap="127.0.0.1:1"))
     store = installation.secrets
-    witness = _witness(data)
+    witness = _witness(data, now)
     threading.Thread(target=witness.serve_forever, args=(0.01,), daemon=True).start()
     policy = data / "policy"
     policy.write_text(f"witness S {SUPERVISOR.key.vkey} http://127.0.0.1:{witness.server_port}\nquorum S\n")

@@ -42,10 +42,8 @@ class Keys:
         return self.held.setdefault(name, KEY)
 
 
-def service(keys: Keys | None = None) -> LabelKeys:
-    return LabelKeys(
-        keys or Keys(), identities=world.IDENTITIES, ledger_key=world.LEDGER_KEY, clock=lambda: world.AT_MS
-    )
+def service(keys: Keys | None = None, *, now: int = world.AT_MS) -> LabelKeys:
+    return LabelKeys(keys or Keys(), identities=world.IDENTITIES, ledger_key=world.LEDGER_KEY, clock=lambda: now)
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ from integrator_audit.completeness.presenting import document_bytes
 from integrator_audit.halfyear import date_of, day_of, start_of
 from integrator_audit.sources import DirectorySource
 from tests.unit.recording import recording_samples as world
+from tests.unit.recording.test_recording_labels import Keys as LabelSecrets
 from tests.unit.recording.test_recording_labels import service
 from tests.unit.recording.test_recording_process import KEYS, NAMING, Sources, disclosures
 from tests.unit.recording.test_recording_series import Moving
@@ -46,7 +47,14 @@ MINUTES = 120_000
 """A day is sealed a minute after its end."""
 
 
-LABELS = service()
+class EveryKey(LabelSecrets):
+    """Secrets that have the key of each half-year: some tests are of the half-year in which they run."""
+
+    def get(self, name: str) -> bytes:
+        return self.create(name, bytes)
+
+
+LABELS = service(EveryKey(), now=end_of("2999h2"))
 
 
 @dataclass
