@@ -217,6 +217,7 @@ class Keeper:
             place.until,
             setting.clock,
             self.progress,
+            ledger.head.at,
         )
 
     def _told(self, ledger: LedgerWriter, reader: LedgerReader, vault: Vault) -> tuple[Recorder, Beside]:

@@ -29,6 +29,7 @@ from integrator.recording.logs import Clock, wall_clock
 from integrator.recording.threads import in_thread
 from integrator_audit import Entry, SetAside
 from integrator_audit import errors as audit
+from integrator_audit.writer import MAX_BEHIND
 
 TopicPartition = tuple[str, int]
 """A topic and the number of one of its partitions."""
@@ -218,6 +219,8 @@ class Sequencer:
     """When the log's half-year is over, in milliseconds since 1970; `None`: never."""
     clock: Clock = wall_clock
     progress: Progress = field(default_factory=Progress)
+    since: int = 0
+    """The moment of the log's last commit, in milliseconds since 1970: no later one is before it."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set or the half-year is over; the batch in hand is finished or not begun.
@@ -263,7 +266,7 @@ class Sequencer:
             with self.directories.read() as view:
                 knowledge = view.knowledge
             # What is entered may depend on the day of the commit, so that is decided first.
-            now = self.clock()
+            now = self._moment()
             if self._is_over(now):
                 return False
             for record, statement in statements:
@@ -293,7 +296,7 @@ class Sequencer:
 
     async def _alone(self) -> None:
         """Commit what is due without a record, if anything is."""
-        now = self.clock()
+        now = self._moment()
         if not self._is_over(now) and (await self._due(now, ())).entries:
             await self._commit([], {}, [], now)
 
@@ -319,9 +322,18 @@ class Sequencer:
             await in_thread(
                 self.ledger.append, entries, positions={**following, **more.marks}, set_aside=set_aside, now_ms=now
             )
+        self.since = max(self.since, now)
         if self.beside is not None:
             self.beside.committed(now, entries, more.marks)
         _ENTRIES.add(len(entries), {"log": self.log})
+
+    def _moment(self) -> int:
+        """Return the moment of the next commit as the ledger counts it: a clock that went back a little stands still.
+
+        One that went back further is left to the ledger, which refuses it.
+        """
+        now = self.clock()
+        return self.since if now < self.since <= now + MAX_BEHIND else now
 
     def _is_over(self, now: int) -> bool:
         return self.until is not None and now >= self.until

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from integrator.domain import topics
-from integrator.domain.errors import Unavailable
+from integrator.domain.errors import Refused, Unavailable
 from integrator.recording.disclosures import DisclosureRecorder
 from integrator.recording.sequencer import Due, Sequencer
 from integrator_audit import Entry, LedgerReader, LedgerWriter, SetAside, Vault, read_part
 from integrator_audit import errors as audit
+from integrator_audit.halfyear import day_of, start_of
 from tests.unit.recording import recording_samples as world
 
 PLACE = (topics.DISCLOSURES, 2)
@@ -63,6 +64,50 @@ async def test_what_cannot_be_looked_for_beside_the_records_opens_the_log_anew(t
         assert caught.value.code == "ledger-store"
         assert ledger.size == 0
     assert source.closed == 1
+
+
+class Days:
+    """Withholds nothing, and notes the moment by which that would be decided."""
+
+    def __init__(self) -> None:
+        self.moments: list[int] = []
+
+    def apply(self, entries: list[Entry], knowledge: object, now: int) -> list[Entry]:
+        self.moments.append(now)
+        return entries
+
+
+async def test_what_is_decided_by_the_day_is_decided_by_that_of_the_commit_although_the_clock_goes_back(
+    tmp_path: Path,
+) -> None:
+    """An order that ended at midnight must not withhold what its log enters after midnight."""
+    midnight = start_of(day_of(world.AT_MS) + 1)
+    known, days = world.StillDirectory(world.knowledge()), Days()
+    with world.ledger_at(tmp_path) as ledger:
+        for count, moment in ((1, midnight + 1_000), (2, midnight - 2_000), (3, midnight - 1_000)):
+            source = world.JudgingSource(records(count))
+            source.given = dict(ledger.positions())
+            sequencer = Sequencer(
+                "s0-2026h2", source, ledger, DisclosureRecorder(), known,
+                withholding=days, clock=lambda moment=moment: moment, since=ledger.head.at,
+            )  # fmt: skip
+            stop = asyncio.Event()
+            running = asyncio.create_task(sequencer.run(stop))
+            await source.drained.wait()
+            stop.set()
+            await running
+            assert days.moments[-1] == ledger.head.at == midnight + 1_000
+        assert ledger.size == 9
+        # A clock that is far behind is not believed at all.
+        source = world.JudgingSource(records(4))
+        source.given = dict(ledger.positions())
+        sequencer = Sequencer(
+            "s0-2026h2", source, ledger, DisclosureRecorder(), known,
+            clock=lambda: midnight - 400_000, since=ledger.head.at,
+        )  # fmt: skip
+        with pytest.raises(Refused) as caught:
+            await sequencer.run(asyncio.Event())
+        assert caught.value.code == "ledger-clock-back"
 
 
 class Failing:
