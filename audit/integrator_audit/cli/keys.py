@@ -6,7 +6,6 @@ A secret key is written to a new file that only its owner can read, and never sh
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 
 from integrator_audit.cli.answering import HOLDS, JsonOption, answering, read_vkey
 from integrator_audit.cli.files import read_file
+from integrator_audit.durable import PRIVATE, create_file
 from integrator_audit.errors import Invalid, Refused, Unavailable
 from integrator_audit.note import Note, Signer, join_note
 from integrator_audit.witnessing.cosignature import Cosigner
@@ -52,7 +52,7 @@ def keygen_command(
         else:
             signer = Signer.generate(name)
             secret, vkey = signer.text, signer.vkey
-        write_new(out, f"{secret}\n".encode(), mode=0o600)
+        write_new(out, f"{secret}\n".encode(), mode=PRIVATE)
         print(json.dumps({"kind": kind.value, "vkey": vkey, "file": str(out)}) if as_json else vkey)
 
 
@@ -165,17 +165,16 @@ def read_cosigner(path: Path) -> Cosigner:
 
 
 def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write a file that is not there yet; raise `Refused` when it is, so that no key is ever overwritten."""
+    """Write a file that is not there yet, whole or not at all; it is on disk when this returns.
+
+    Raises `Refused` (`file-exists`) when it is there, so that no key is ever overwritten, and `Unavailable`.
+    """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        create_file(path, content, mode=mode)
     except FileExistsError as error:
         raise Refused("file-exists", f"{path} is there already; name another file, or put it away first") from error
     except OSError as error:
         raise Unavailable("file-unwritable", f"{path} cannot be written: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _secret(path: Path) -> str:

@@ -31,6 +31,7 @@ from integrator_audit.cli.trust import (
 )
 from integrator_audit.cli.witness import parse_address
 from integrator_audit.completeness.epoch import EpochRules
+from integrator_audit.durable import replace_file
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import AuditError, Refused, Tampered, Unavailable
 from integrator_audit.parts import LEAF_SIZE
@@ -158,7 +159,7 @@ class _Watch:
             print(printable(f"{told}: {message} ({error.code}).{where}"), file=sys.stderr, flush=True)
 
     def _keep(self, error: Tampered, notes: Sequence[bytes], now: int) -> Path:
-        """Write what the log signed into a file that is not there yet."""
+        """Write what the log signed into a file of this moment."""
         origin = self._trust.keys.name
         contradiction = error.contradiction if isinstance(error, Misbehaved) else None
         document = {
@@ -172,8 +173,8 @@ class _Watch:
         }
         path = self._evidence / f"evidence-{hashlib.sha256(origin.encode()).hexdigest()[:16]}-{now}.json"
         try:
-            self._evidence.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            # On disk before the program ends: the log may show it to nobody again.
+            replace_file(path, json.dumps(document, indent=1).encode() + b"\n")
         except OSError as failure:
             message = f"{error.message} — and the evidence cannot be written to {path}: {failure.strerror}"
             raise Tampered(error.code, message) from error

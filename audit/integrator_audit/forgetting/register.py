@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, cast
 
+from integrator_audit.durable import sync_directory
 from integrator_audit.errors import Tampered, Unavailable
 from integrator_audit.store import GROUNDS, Ground
 
@@ -121,7 +122,7 @@ class Register:
 
     def _append(self, line: Mapping[str, object]) -> None:
         # Another file that was named by mistake must not lose its end.
-        whole = self._whole()
+        whole, is_new = self._whole(), not self._path.exists()
         try:
             with self._path.open("a+b") as file:
                 # A crash while a line was written leaves its beginning: it was not durable, and is taken away.
@@ -129,6 +130,8 @@ class Register:
                 file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
+            if is_new:
+                sync_directory(self._path.parent)
         except OSError as error:
             raise Unavailable("erasure-register", f"{self._path} cannot be written: {error.strerror}") from error
 

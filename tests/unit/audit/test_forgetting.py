@@ -432,6 +432,22 @@ def test_lists_of_sealed_days_are_not_forgotten_with_the_index(house: House) -> 
     assert (erased.entries, erased.lists) == ({"retention": 1}, 1)
 
 
+def test_the_first_line_of_the_register_is_on_disk_with_the_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    register = Register(tmp_path / "r")
+    register.erased("s0", {"order": 3}, at=NOW)
+    assert synced == [tmp_path / "r", tmp_path]
+
+
 def test_the_register_survives_a_line_that_was_cut_by_a_crash(tmp_path: Path) -> None:
     register = Register(tmp_path / "r")
     register.erased("s0", {"order": 3}, at=NOW)
