@@ -45,6 +45,8 @@ KEY_EVENT: Final = "dienstenintegrator/key-event/v1"
 KeyEvent = Literal["made", "rotated", "generation-changed", "compromised"]
 KeyKind = Literal["log", "label", "generation"]
 
+REMEMBERED: Final = 100_000
+"""Ids of requests that are held in memory: whoever asks decides how many there come to be."""
 PARTS: Final = ("schemas/ledger/parts", 0)
 """Stands among the consumed positions of the log: how many texts of `TEXTS` are entries of it."""
 TEXTS: Final = (
@@ -122,8 +124,11 @@ def key_event(event: KeyEvent, key: KeyKind, name: str, *, at: datetime, **told:
 class InstitutionRecorder:
     """Makes entries of the directory's records and of refusals; owned by one sequencer."""
 
-    refusals: set[str] = field(default_factory=set[str])
-    """Ids of the refusals and questions that are entries already; the owner fills it from the log at the start."""
+    refusals: dict[str, None] = field(default_factory=dict[str, None])
+    """Ids of the refusals and questions that are entries already, the oldest first; the owner fills it from the log.
+
+    LIMIT: one that is written again after a hundred thousand others would be a second entry.
+    """
 
     def read(self, record: LogRecord) -> Statement:
         """Read a record of the directory or of the requests. Both steps raise `Invalid` when it cannot be stated."""
@@ -160,7 +165,9 @@ class InstitutionRecorder:
         at, body = read_request(record)
         if "id" not in body or body["id"] in self.refusals:
             return []  # an inscription is the directory's to state, when it is applied; a repeated refusal is stated
-        self.refusals.add(body["id"])
+        self.refusals[body["id"]] = None
+        if len(self.refusals) > REMEMBERED:
+            del self.refusals[next(iter(self.refusals))]
         if is_reading(body):
             return [query_entry(body, at)]
         told = {name: body[name] for name in ("id", "request", "reason", "detail")}

@@ -238,7 +238,7 @@ class Keeper:
                 if (mark := institution.key_mark(log := f"{series}-{half}")) not in recorded:
                     ledger.append([_key_made(setting.signer(log), now)], positions={mark: 1}, now_ms=now)
             # A refusal may be written again just after its half-year is over.
-            refusals: set[str] = set()
+            refusals: dict[str, None] = {}
             for log in setting.files.series(INSTITUTION)[-2:]:
                 with contextlib.closing(LedgerReader.open(setting.files.store(log))) as before:
                     refusals |= _refusals(before)
@@ -251,23 +251,23 @@ def _key_made(signer: Signer, now: int) -> Entry:
     return institution.key_event("made", "log", signer.name, at=at, vkey=signer.vkey)
 
 
-def _refusals(reader: LedgerReader) -> set[str]:
-    """Return the ids of the refusals and questions that are entries, of the newest `_REMEMBERED` entries.
+def _refusals(reader: LedgerReader) -> dict[str, None]:
+    """Return the ids of the refusals and questions that are entries, the oldest first, of the newest `_REMEMBERED`.
 
     # LIMIT: a refusal written again after so many other entries would be a second entry.
     """
-    found: set[str] = set()
+    found: list[str] = []
     before: int | None = None
     for _ in range(_REMEMBERED // 1000):
         indices = reader.indices(before=before, limit=1000)
         for index in indices:
             members = read_part(reader.says(index))
             if members.get("schema") in (institution.REFUSAL, QUERY):
-                found.add(str(members["id"]))
+                found.append(str(members["id"]))
         if len(indices) < 1000:
             break
         before = indices[-1]
-    return found
+    return dict.fromkeys(reversed(found))
 
 
 def first(errors: BaseExceptionGroup[IntegratorError]) -> IntegratorError:

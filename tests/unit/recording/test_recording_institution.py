@@ -12,6 +12,7 @@ import pytest
 from integrator.domain import topics
 from integrator.domain.errors import Invalid
 from integrator.encoding import record_type, schemas_directory
+from integrator.recording import institution
 from integrator.recording.institution import PARTS, TEXTS, InstitutionRecorder, erasure, key_event, schema_texts
 from integrator.recording.sequencer import LogRecord
 from integrator_audit import Entry, read_part
@@ -168,7 +169,14 @@ def test_a_refusal_that_is_written_twice_is_one_entry() -> None:
 
 
 def test_a_refusal_that_the_log_holds_already_is_no_entry() -> None:
-    assert entries(refusal(), InstitutionRecorder({"8c4a0001-0000-4000-8000-000000000001"})) == []
+    assert entries(refusal(), InstitutionRecorder({"8c4a0001-0000-4000-8000-000000000001": None})) == []
+
+
+def test_so_many_refusals_are_remembered_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(institution, "REMEMBERED", 3)
+    recorder = InstitutionRecorder()
+    assert [len(entries(refusal(number), recorder)) for number in (1, 2, 3, 4, 2, 3, 4)] == [1, 1, 1, 1, 0, 0, 0]
+    assert len(recorder.refusals) == 3
 
 
 def test_an_automatic_inscription_is_no_entry() -> None:
