@@ -7,7 +7,8 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import NamedTemporaryFile
+from typing import Annotated, Any, BinaryIO, cast
 
 import typer
 from rich.console import Console
@@ -74,9 +75,12 @@ def reconcile(  # noqa: PLR0913  one argument for each option
         reached = [ways.reach(one, token=f"token-{one}") for one in principals]
         secret = _secret(data, agency, secret_file)
         trusted = believed.trusted(ledger_of(data, remote=bootstrap is not None))
-        books, document = asyncio.run(_collect(agency, purposes, reached, book))
-        days = read_days(believed.source(reached[0].api), trusted)
-        found = judge_account(document, days, trusted, secret=secret, received=books.received, first=books.since)
+        with NamedTemporaryFile(prefix="account-") as document:
+            books = asyncio.run(_collect(agency, purposes, reached, book=book, document=cast(BinaryIO, document)))
+            document.flush()
+            days = read_days(believed.source(reached[0].api), trusted)
+            account = Path(document.name)
+            found = judge_account(account, days, trusted, secret=secret, received=books.received, first=books.since)
     except IntegratorError as error:
         if as_json:
             sys.stdout.write(json.dumps({"failure": {"code": error.code, "detail": error.message}}) + "\n")
@@ -91,19 +95,20 @@ def reconcile(  # noqa: PLR0913  one argument for each option
 
 
 async def _collect(
-    agency: str, purposes: Sequence[str], reached: Sequence[reach.Reach], book: Path | None
-) -> tuple[Books, bytes]:
+    agency: str, purposes: Sequence[str], reached: Sequence[reach.Reach], *, book: Path | None, document: BinaryIO
+) -> Books:
+    """Read what was received, and write the ledger's list to a file."""
     first = reached[0]
     # The list first: what is delivered meanwhile is of a day that is not sealed.
     async with Api(first.api, first.token.get_secret_value()) as interface:
-        document = await interface.read(f"/v1/accounts/{agency}")
+        await interface.save(f"/v1/accounts/{agency}", document)
     if book is not None:
-        return await asyncio.to_thread(read_book, book), document
+        return await asyncio.to_thread(read_book, book)
     read = [
         await read_topics(each.connection, topics.agency_prefix(agency, purpose))
         for purpose, each in zip(purposes, reached, strict=True)
     ]
-    return together(read), document
+    return together(read)
 
 
 def _purposes(data: Path, agency: str, *, remote: bool) -> list[str]:

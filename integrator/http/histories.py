@@ -82,17 +82,17 @@ def router(histories: Histories, citizens: Citizens, identities: Identities) -> 
     @api.get(
         "/accounts/{agency}",
         dependencies=[Security(_AGENCY)],
-        response_class=Response,
+        response_class=StreamingResponse,
         responses=responses(400, 401, 403, 500, 503)
-        | {200: _file(_JSON, "the document dienstenintegrator/account/v1, for `integrator-audit account`")},
+        | {200: _file(_GZIP, "JSON lines, gzip: dienstenintegrator/account/v1, for `integrator-audit account`")},
         summary="Get every entry that the ledger lists under an agency, with the proof that it is every one",
     )
     def read_account(
         agency: Name, query: Annotated[DaysQuery, Query()], who: Annotated[AgencyFor, Depends(asking)]
-    ) -> Response:
+    ) -> StreamingResponse:
         if who.agency != agency:
             raise Refused("not-authorised", "An agency is shown its own account only.")
-        return Response(document_bytes(histories.account(agency, query.range())), media_type=_JSON)
+        return StreamingResponse(histories.account(agency, query.range()), media_type=_GZIP)
 
     @api.get(
         "/dossier",

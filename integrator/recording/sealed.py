@@ -26,7 +26,7 @@ from integrator_audit import LedgerReader
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.indexes import read_index
-from integrator_audit.completeness.presenting import Sealed, account, history
+from integrator_audit.completeness.presenting import Sealed, account_lines, history
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.halfyear import date_of, first_day, number_of, period_name, period_of
 from integrator_audit.store import Reading
@@ -86,28 +86,41 @@ class Histories:
             first, last = _days(sealed, days)
             return history(sealed, first, last, signature=signature, service=_PublicKeys(self._files))
 
-    def account(self, agency: str, days: Range) -> Document:
-        """Return the account document of an agency. Raises as `history` does."""
-        with self._sealed() as sealed, translated():
-            first, last = _days(sealed, days)
-            return account(sealed, first, last, recipient=agency, secret=self._account_secret(agency))
+    def account(self, agency: str, days: Range) -> Generator[bytes]:
+        """Yield the account of an agency, as gzip; raise as `history` does before it begins."""
+
+        def lines(sealed: Sealed, first: int, last: int, _: contextlib.ExitStack) -> Iterator[bytes]:
+            return account_lines(sealed, first, last, recipient=agency, secret=self._account_secret(agency))
+
+        return self._packed(days, lines)
 
     def dossier(self, days: Range) -> Generator[bytes]:
         """Yield the dossier of some days for the checking cosigner, as gzip; raise as `history` does before it begins.
 
         # LIMIT: which entries release others is found by opening each of the days; it is made anew each time.
         """
+
+        def lines(sealed: Sealed, first: int, last: int, stack: contextlib.ExitStack) -> Iterator[bytes]:
+            logs = _Logs(self._files, stack)
+            releases = scan_releases(logs.of, self._readers.vault())
+            return dossier_lines(sealed, first, last, logs=logs.of, releases=releases)
+
+        return self._packed(days, lines)
+
+    def _packed(
+        self, days: Range, lines: Callable[[Sealed, int, int, contextlib.ExitStack], Iterator[bytes]]
+    ) -> Generator[bytes]:
+        """Yield the lines of some days as gzip; what they are made from is closed with the stack."""
         stack = contextlib.ExitStack()
         try:
             sealed = stack.enter_context(self._sealed())
             first, last = _days(sealed, days)
-            logs = _Logs(self._files, stack)
-            releases = scan_releases(logs.of, self._readers.vault())
-            lines = dossier_lines(sealed, first, last, logs=logs.of, releases=releases)
+            with translated():
+                made = lines(sealed, first, last, stack)
         except BaseException:
             stack.close()
             raise
-        return _packed(lines, stack)
+        return _pack(made, stack)
 
     @contextmanager
     def _sealed(self) -> Generator[Sealed]:
@@ -147,7 +160,7 @@ class _Logs:
         return self._open[log]
 
 
-def _packed(lines: Iterator[bytes], stack: contextlib.ExitStack) -> Generator[bytes]:
+def _pack(lines: Iterator[bytes], stack: contextlib.ExitStack) -> Generator[bytes]:
     """Yield lines as gzip, and close what they are made from. A break in the middle is seen: the end is missing."""
     pack = zlib.compressobj(level=1, wbits=31)
     with stack, translated():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import httpx2
 
@@ -46,6 +46,18 @@ class Api:
         """Return what is at `path` as it came. Raises as `get` does."""
         return (await self._send("GET", path)).content
 
+    async def save(self, path: str, file: BinaryIO) -> None:
+        """Write what is at `path` to a file, as it comes. Raises as `get` does; the file then has a part of it."""
+        try:
+            async with self._client.stream("GET", path) as answer:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise error_of(answer)
+                async for part in answer.aiter_bytes():
+                    file.write(part)
+        except httpx2.HTTPError as error:
+            raise self._unreachable() from error
+
     async def post(self, path: str, body: object) -> Any:
         """Send JSON to `path` and return the answer. Raises as `get` does."""
         return await self._ask("POST", path, json.dumps(body).encode())
@@ -65,12 +77,14 @@ class Api:
         try:
             answer = await self._client.request(method, path, content=body, headers=headers)
         except (httpx2.HTTPError, OSError) as error:
-            raise Unavailable(
-                "api-unreachable", f"The integrator at {self.url} does not answer: is it running, is the address right?"
-            ) from error
+            raise self._unreachable() from error
         if answer.is_success:
             return answer
         raise error_of(answer)
+
+    def _unreachable(self) -> Unavailable:
+        message = f"The integrator at {self.url} does not answer: is it running, is the address right?"
+        return Unavailable("api-unreachable", message)
 
 
 def _members(answer: httpx2.Response) -> Any:

@@ -21,13 +21,14 @@ from integrator.recording.failures import translated
 from integrator_audit import Verifier
 from integrator_audit.completeness.account import (
     Account,
+    AccountDocument,
     AskedAccount,
-    Received,
-    read_account,
     verify_account,
 )
+from integrator_audit.completeness.doubleentry import Received
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
 from integrator_audit.completeness.history import Asked, History, read_history, verify_history
+from integrator_audit.completeness.lines import open_lines
 from integrator_audit.halfyear import number_of
 from integrator_audit.sources import Source
 from integrator_audit.state import State
@@ -97,7 +98,7 @@ def judge_history(data: bytes, days: EpochLog, trusted: Trusted, *, person: Subj
 
 
 def judge_account(  # noqa: PLR0913  what a reconciliation depends on, each by its name
-    data: bytes,
+    document: Path,
     days: EpochLog,
     trusted: Trusted,
     *,
@@ -105,16 +106,16 @@ def judge_account(  # noqa: PLR0913  what a reconciliation depends on, each by i
     received: Iterable[Received],
     first: date | None = None,
 ) -> Account:
-    """Compare an agency's account document with what it received; differences are findings of the result.
+    """Compare an agency's account, a file as it came, with what it received; differences are findings of the result.
 
-    `secret` are the agency's 32 bytes, `first` is the first day that is compared. Raises `Tampered` when the document
-    itself does not hold.
+    `secret` are the agency's 32 bytes, `first` is the first day that is compared. Raises `Tampered` when the account
+    itself does not hold, `Unavailable` when it cannot be read to its end.
     """
     asked = AskedAccount(
         secret, trusted.today, first=None if first is None else number_of(first), keys=_shards(trusted)
     )
     with translated():
-        return verify_account(read_account(data), days, received, asked)
+        return verify_account(AccountDocument(open_lines(document)), days, received, asked)
 
 
 def _shards(trusted: Trusted) -> Mapping[str, Verifier]:

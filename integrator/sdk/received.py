@@ -14,11 +14,13 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryFile
+from typing import IO, Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -27,7 +29,8 @@ from integrator.kafka.connection import Connection, start, stop
 from integrator.kafka.failures import translated
 from integrator.recording.failures import translated as audited
 from integrator.sdk.delivered import Delivered, Envelope
-from integrator_audit.completeness.account import Received, read_received
+from integrator_audit.completeness.account import read_received
+from integrator_audit.completeness.doubleentry import Received
 from integrator_audit.completeness.members import Delivery, DeliverySequence
 
 _SECONDS: Final = 60.0
@@ -36,9 +39,12 @@ _SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What was received, and the first day of which everything is in it; `None`: from the beginning."""
+    """What was received, to be read once, and the first day of which everything is in it; `None`: from the beginning.
 
-    received: tuple[Received, ...]
+    It is read from a file, so that a big agency's book need not fit in memory.
+    """
+
+    received: Iterator[Received]
     since: date | None
 
 
@@ -59,15 +65,15 @@ class Book:
 
 
 def read_book(path: Path) -> Books:
-    """Read a book. Raises `Refused` (`file-missing`), or `Invalid` (`received-line`) naming the line.
+    """Open a book. Raises `Refused` (`file-missing`), and while it is read `Invalid` (`received-line`) naming the line.
 
     A delivery that was noted twice, because it was delivered again after a crash, counts once.
     """
     try:
-        with path.open("rb") as lines, audited():
-            return Books(tuple(read_received(lines)), None)
+        lines = path.open("rb")
     except OSError as error:
         raise Refused("file-missing", f"The book {path} cannot be read: {error.strerror}.") from None
+    return Books(_lines(lines), None)
 
 
 async def read_topics(connection: Connection, prefix: str) -> Books:
@@ -75,22 +81,39 @@ async def read_topics(connection: Connection, prefix: str) -> Books:
 
     Raises `Refused` or `Unavailable` as the broker does, `Invalid` for a record that is no delivery.
     """
-    received: list[Received] = []
+    # Without a name it goes with this process; it says nothing about a person.
+    noted = cast(IO[bytes], TemporaryFile())  # noqa: SIM115  closed by who reads it
     oldest: dict[DeliverySequence, Received] = {}
     async for delivered in _records(connection, prefix):
-        received.append(delivered)
+        noted.write(_line(delivered))
         oldest.setdefault(delivered.delivery.sequence, delivered)
     # Where the first is gone, days are whole only after the one in which the oldest that is kept was delivered.
     cut = [one.at for one in oldest.values() if one.delivery.number > 1 and one.at is not None]
     since = datetime.fromtimestamp(max(cut) / 1000, UTC).date() + timedelta(days=1) if cut else None
-    return Books(tuple(received), since)
+    noted.seek(0)
+    return Books(_lines(noted), since)
 
 
 def together(books: Iterable[Books]) -> Books:
     """Return the books of several purposes as one."""
     every: Sequence[Books] = list(books)
     since = [one.since for one in every if one.since is not None]
-    return Books(tuple(item for one in every for item in one.received), max(since) if since else None)
+    return Books(chain.from_iterable(one.received for one in every), max(since) if since else None)
+
+
+def _lines(file: IO[bytes]) -> Iterator[Received]:
+    with file, audited():
+        yield from read_received(file)
+
+
+def _line(item: Received) -> bytes:
+    """Return a delivery as a book notes it, with its time."""
+    (topic, partition, lane), number, value = item.delivery
+    told: dict[str, object] = {"topic": topic, "partition": partition, "lane": lane, "sequence": number}
+    told["valueSha256"] = value.hex()
+    if item.at is not None:
+        told["at"] = datetime.fromtimestamp(item.at / 1000, UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps(told).encode() + b"\n"
 
 
 async def _records(connection: Connection, prefix: str) -> AsyncGenerator[Received]:

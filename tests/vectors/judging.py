@@ -9,7 +9,7 @@ from typing import Any
 
 from integrator_audit import AuditError, Invalid, Tampered, Verifier
 from integrator_audit.completeness.epoch import EpochLeaf, check_sequence
-from integrator_audit.completeness.evidence import PERSONS, Question, check_days, read_evidence
+from integrator_audit.completeness.evidence import Question, check_days, read_evidence
 from integrator_audit.completeness.fields import Fields
 from integrator_audit.completeness.labels import PERIOD, LabelKey, label_secret, signed_input
 from integrator_audit.halfyear import date_of, day_of, first_day
@@ -74,7 +74,7 @@ def _day(vector: Vector) -> dict[str, Any]:
         raise Tampered("day-unknown", "the vector's leaf is of another day")
     today = date_of(day_of(vector["now"] * 1000))
     secret = label_secret(_bytes(vector["y"]))
-    (answer,) = check_days(evidence, _OneLeaf(leaf), Question(lambda _: secret, PERSONS, first, leaf.epoch, today))
+    (answer,) = check_days(evidence, _OneLeaf(leaf), Question(lambda _: secret, first, leaf.epoch, today))
     if answer.erased is not None:
         return {"erased": answer.erased}
     return {"listed": [[place.shard, place.number] for place in answer.places]}

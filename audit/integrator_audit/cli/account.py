@@ -20,6 +20,7 @@ from integrator_audit.cli.answering import (
     answering,
     findings_json,
     print_findings,
+    progress,
 )
 from integrator_audit.cli.epochs import (
     CosignerOption,
@@ -30,33 +31,36 @@ from integrator_audit.cli.epochs import (
     doubts_json,
     print_doubts,
     read_day,
-    read_document_file,
     trusted_epochs,
     verdict,
     vouchers,
 )
-from integrator_audit.cli.files import printable, read_file
+from integrator_audit.cli.files import file_size, printable, read_file
 from integrator_audit.cli.trust import KeysOption, PolicyOption, RootOption, StateOption, VkeyOption
 from integrator_audit.completeness.account import (
-    MAX_ACCOUNT,
     Account,
+    AccountDocument,
     AskedAccount,
-    read_account,
     read_received,
     verify_account,
 )
-from integrator_audit.completeness.dossier import open_lines
 from integrator_audit.completeness.epochlog import EpochLog
+from integrator_audit.completeness.lines import open_lines
 from integrator_audit.encoding import from_base64
 from integrator_audit.errors import Invalid, Tampered
-from integrator_audit.findings import Finding
+from integrator_audit.findings import Finding, Progress
 from integrator_audit.halfyear import date_of
 
 SECRET_SIZE = 32
 
 
 def account_command(  # noqa: PLR0913  each is an option of the command
-    document: Annotated[Path, typer.Argument(metavar="DOCUMENT", help="The account that the operator handed over.")],
+    document: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DOCUMENT", help="The account that the operator handed over, JSON lines, also packed by gzip."
+        ),
+    ],
     epochs: EpochsOption,
     received: Annotated[
         Path, typer.Option(help="What was received: a JSON object on each line, also packed by gzip.", metavar="FILE")
@@ -78,21 +82,25 @@ def account_command(  # noqa: PLR0913  each is an option of the command
 ) -> None:
     """Compare what a recipient received with what the ledger lists under it, and name each difference."""
     with answering(as_json=as_json):
-        given = read_account(read_document_file(document, MAX_ACCOUNT))
         secret = _secret(secret_file)
         trust = vouchers(policy, cosigner)
         trusted = trusted_epochs(
             epochs, trust, shard_vkey, keys=(vkey, policy, keys, keys_root), state=state, as_json=as_json
         )
         asked = AskedAccount(secret, trust.today, first=read_day(since), last=read_day(until), keys=trusted.shards)
-        result = verify_account(given, trusted.epochs, read_received(_lines(received)), asked)
+        with progress("account", as_json=as_json) as shown:
+            # One bar for both files, of which the account comes first.
+            sizes = file_size(document), file_size(received)
+            given = AccountDocument(open_lines(document, progress=lambda done, _: shown(done, sum(sizes))))
+            lines = _lines(received, progress=lambda done, _: shown(sizes[0] + done, sum(sizes)))
+            result = verify_account(given, trusted.epochs, read_received(lines), asked)
         _tell_account(result, trusted.epochs, as_json=as_json)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, *, progress: Progress) -> Iterator[bytes]:
     """Yield the lines of the recipient's own file: whatever is wrong with it says nothing of the ledger."""
     try:
-        yield from open_lines(path)
+        yield from open_lines(path, progress=progress)
     except Tampered as error:
         raise Invalid("received-line", f"what was received cannot be read: {error.message}") from error
 

@@ -20,9 +20,10 @@ from integrator_audit.cli.epochs import EpochsOption, Trusted, read_clock, trust
 from integrator_audit.cli.files import read_file
 from integrator_audit.cli.trust import KeysOption, RootOption, StateOption, VkeyOption
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier, check_remembered
-from integrator_audit.completeness.dossier import Dossier, open_lines
+from integrator_audit.completeness.dossier import Dossier
 from integrator_audit.completeness.epochlog import AHEAD, EpochLog, Trust
 from integrator_audit.completeness.following import Follower
+from integrator_audit.completeness.lines import open_lines
 from integrator_audit.completeness.memory import Memory
 from integrator_audit.errors import Invalid, Refused, Tampered
 from integrator_audit.halfyear import date_of
@@ -91,17 +92,17 @@ def _check(  # noqa: PLR0913  what the command was given
     epochs = trusted.epochs
     if max(memory.next_epoch, epochs.first) > epochs.newest:
         return []
-    given = Dossier(open_lines(dossier))
-    if given.header.last != epochs.newest:
-        message = f"the epoch log goes to day {epochs.newest}, the dossier to day {given.header.last}"
-        raise Invalid("dossier-days", message)
-    institution = set(given.header.institution.values())
-    logs: dict[str, Follower] = {}
-    for location in locations:
-        follower = _follower(location, trusted.shards, institution, memory)
-        logs[follower.origin] = follower
     with progress("checking", as_json=as_json) as shown:
-        checked = check_dossier(given, epochs, logs=logs, memory=memory, rules=rules, progress=shown)
+        given = Dossier(open_lines(dossier, progress=shown))
+        if given.header.last != epochs.newest:
+            message = f"the epoch log goes to day {epochs.newest}, the dossier to day {given.header.last}"
+            raise Invalid("dossier-days", message)
+        institution = set(given.header.institution.values())
+        logs: dict[str, Follower] = {}
+        for location in locations:
+            follower = _follower(location, trusted.shards, institution, memory)
+            logs[follower.origin] = follower
+        checked = check_dossier(given, epochs, logs=logs, memory=memory, rules=rules)
     memory.edges.update({origin: follower.edge for origin, follower in logs.items()})
     return checked
 

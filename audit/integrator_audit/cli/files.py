@@ -23,6 +23,14 @@ def read_file(path: Path, what: str) -> bytes:
     return data
 
 
+def file_size(path: Path) -> int:
+    """Return how many bytes a file has that a person named; raise `Unavailable` when there is none."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise Unavailable("file-unreadable", f"{path} cannot be read: {error.strerror}") from error
+
+
 def text_or_file(given: str, what: str) -> str:
     """Return the text of a key that a person gave, or that stands in the file which they named, without white space.
 

@@ -26,9 +26,10 @@ from integrator_audit.cli.answering import (
 )
 from integrator_audit.cli.keys import read_signer, write_new
 from integrator_audit.cli.places import read_place
-from integrator_audit.completeness.compiling import dossier_lines, scan_releases, write_dossier
+from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.indexcheck import check_index
 from integrator_audit.completeness.indexes import read_index
+from integrator_audit.completeness.lines import write_lines
 from integrator_audit.completeness.presenting import Sealed
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.errors import Invalid, Refused, Unavailable
@@ -181,7 +182,7 @@ def dossier_command(  # noqa: PLR0913  each is an option of the command
         with progress("compiling", as_json=as_json) as shown:
             releases = scan_releases(of, keys)
             lines = dossier_lines(sealed, begin, end, logs=of, releases=releases, progress=shown)
-            write_dossier(out, lines)
+            write_lines(out, lines, code="dossier")
         told = {"origin": sealed.epochs.origin, "first": begin, "last": end, "file": str(out)}
         sentence = f"{out}: {end - begin + 1} days. It goes to the checking cosigner and to nobody else."
         _answer(told, sentence, as_json=as_json)

@@ -1,64 +1,141 @@
-"""Double entry: what a recipient received, against what the ledger lists under it.
+"""The account of a recipient: everything that is listed under it, entry by entry, to be compared with what it received.
 
-- Neither side needs the other's goodwill: the list is whole by the day's trie, and each listed entry is opened with A
-  and D; the recipient's own file says topic, partition, lane, sequence and SHA-256 of the value of each delivery.
-- A delivery about several persons has an entry for each: these share its sequence and value. A release repeats an old
-  entry and is no delivery.
+JSON lines (usually gzip), each a strict JSON object; bytes in base64:
+
+    {"schema": "dienstenintegrator/account/v1", "recipient", "epochs": {"origin", "first", "last"},
+     "shards": [{"period", "shard", "origin"}]}
+    then for each day that has shards, in order:
+    {"day": epoch, "siblings": […], "end": {"leaf": {"salt", "m"}}}      siblings from the end up to the trie's root
+    or another "end": {"empty": true}, {"other": {"label", "hL"}}, {"erased": {"hL", "ground"}}
+    and after a leaf its m entries, ascending by shard and index:
+    {"entry": opening of A and D}
+    {"erased": {"ground", "opening": opening of A}}                      where all but part A was erased
+
+- A day's list is nowhere but in its entries: their places, with salt and m, are the hash in the trie, so none can be
+  left out, added or repeated. The openings' proofs are at the size that their shard had at the end of the day.
+- Neither side needs the other's goodwill: the list is whole by the day's trie, each listed entry is opened with A and
+  D, and the recipient's own file says topic, partition, lane, sequence and SHA-256 of the value of each delivery.
 - Differences do not end the check: each is a finding with its place, because the recipient has to see all of them.
 - Deliveries around midnight may be entered on the next day. Where times are known (`at`), what was delivered before the
   first day or in the last minutes of the last one is not missed.
+- Memory does not grow with the entries: what has to be compared is sorted outside it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from hashlib import sha256
+from pathlib import Path
+from struct import Struct
+from typing import Final, NamedTuple
 
 from integrator_audit.checkpoint import LogKeys
+from integrator_audit.completeness.doubleentry import HELD, Comparison, Received
+from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.completeness.evidence import (
-    RECIPIENTS,
-    Evidence,
-    Question,
+    DayOrder,
+    EntryCheck,
+    EntryPlace,
+    Erased,
     VerifiedEntry,
     check_asked,
-    check_days,
-    check_entries,
-    read_evidence,
+    check_unlisted_end,
+    place_of,
+    read_end,
+    read_ground,
+    read_shards,
+    repeated,
 )
-from integrator_audit.completeness.fields import Fields, read_document
-from integrator_audit.completeness.members import Delivery, DeliverySequence, delivery_of, recipient_of
+from integrator_audit.completeness.fields import Fields
+from integrator_audit.completeness.labels import DAY, label_of
+from integrator_audit.completeness.lines import Lines
+from integrator_audit.completeness.members import delivery_of, recipient_of
+from integrator_audit.completeness.sorting import Sorter
+from integrator_audit.completeness.trie import (
+    HASH_SIZE,
+    INDEX_PREFIX,
+    MAX_PLACES,
+    Leaf,
+    pack_places,
+    verify_inclusion,
+)
 from integrator_audit.completeness.unlisted import RELEASE_MEMBER
 from integrator_audit.errors import Invalid, Tampered
-from integrator_audit.findings import Finding, Findings
+from integrator_audit.findings import Finding
 from integrator_audit.halfyear import date_of, start_of
+from integrator_audit.opening import Recomputed, recompute
 from integrator_audit.strictjson import read_object
 
 SCHEMA: Final = "dienstenintegrator/account/v1"
-MAX_ACCOUNT: Final = 1 << 31
-MAX_LINE: Final = 1 << 16
 GRACE_MS: Final = 300_000
 """How long after a delivery its entry may come: lanes stop when the ledger is a minute behind."""
 
+_MAX_RECEIVED: Final = 1 << 16
+_WHERE: Final = Struct(">HHQ")
 
-@dataclass(frozen=True, slots=True)
+
+class _List(NamedTuple):
+    """An end that lists: salt, and how many entries follow."""
+
+    salt: bytes
+    entries: int
+
+
+class _Day(NamedTuple):
+    epoch: int
+    siblings: tuple[bytes, ...]
+    end: _List | Erased | Leaf | None
+
+
 class AccountDocument:
-    """An account as it was handed over, read and not believed."""
+    """An account as it was handed over: read once, from its first line to its last, and not believed."""
 
-    evidence: Evidence
-    recipient: str
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        """Read the first line; raise `Tampered` (`document-malformed`, `shard-…`) when it is not of its form."""
+        self._lines = Lines(lines, what="the account", code="account-order")
+        fields = self._lines.take()
+        if fields.text("schema") != SCHEMA:
+            raise fields.error(f"is not of the schema {SCHEMA}")
+        self.recipient = fields.text("recipient")
+        self.shards = read_shards(fields)
+        epochs = fields.object("epochs")
+        fields.end()
+        self.origin, self.first, self.last = epochs.text("origin"), epochs.number("first"), epochs.number("last")
+        epochs.end()
 
+    def days(self) -> Iterator[_Day]:
+        """Yield the answers; the entries of each have to be used up before the next."""
+        while (fields := self._lines.peek()) is not None:
+            if not fields.has("day"):
+                if fields.has("entry") or fields.has("erased"):
+                    raise Tampered("entry-not-listed", "the account opens more entries than the list of their day has")
+                raise fields.error("is neither a day nor an entry")
+            self._lines.take()
+            siblings = fields.hashes("siblings", size=HASH_SIZE)
+            day = _Day(fields.number("day"), siblings, read_end(fields.object("end"), _list))
+            fields.end()
+            yield day
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One delivery as the recipient noted it. `at` is in ms since 1970, `persons` their number; or None."""
-
-    delivery: Delivery
-    at: int | None = None
-    persons: int | None = None
+    def entries(self, day: _Day, count: int) -> Iterator[tuple[Recomputed, str | None]]:
+        """Yield the entries of a day, recomputed and not believed, and why all but part A was erased, or None."""
+        for done in range(count):
+            fields = self._lines.peek()
+            if fields is None or not (fields.has("entry") or fields.has("erased")):
+                message = f"the list of {date_of(day.epoch)} has {count} entries, and {done} of them are opened"
+                raise Tampered("entry-not-opened", message)
+            self._lines.take()
+            if fields.has("entry"):
+                opening, ground = fields.mapping("entry"), None
+            else:
+                inner = fields.object("erased")
+                opening, ground = inner.mapping("opening"), read_ground(inner)
+                inner.end()
+            fields.end()
+            yield recompute(opening), ground
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +143,8 @@ class AskedAccount:
     """What a recipient asks: everything under its 32-byte secret, seen from the day `today`.
 
     `today`, `first` and `last` are numbers of days; without the latter two all days of the log are asked for. With
-    `keys`, of shards by origin, the checkpoints of these shards must be signed by them.
+    `keys`, of shards by origin, the checkpoints of these shards must be signed by them. What is too much for memory
+    goes encrypted to a nameless file in `spill`, by default in the system's place for temporary files.
     """
 
     secret: bytes = field(repr=False)
@@ -74,6 +152,7 @@ class AskedAccount:
     first: int | None = None
     last: int | None = None
     keys: Mapping[str, LogKeys] = field(default_factory=dict[str, LogKeys])
+    spill: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +173,13 @@ class Account:
     left_out: int
 
 
-def read_account(data: bytes) -> AccountDocument:
-    """Read an account document; raise `Tampered` (`document-malformed`, `opening-…`) when it is not of its form."""
-    document = read_document(data, SCHEMA, limit=MAX_ACCOUNT)
-    evidence, recipient = read_evidence(document), document.text("recipient")
-    document.end()
-    return AccountDocument(evidence, recipient)
-
-
 def read_received(lines: Iterable[bytes]) -> Iterable[Received]:
     """Yield the deliveries in a recipient's file, a JSON object on each line; raise `Invalid` (`received-line`)."""
     for at, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            members = read_object(line, what="it", limit=MAX_LINE)
+            members = read_object(line, what="it", limit=_MAX_RECEIVED)
             yield _received(Fields(members, "it"), members)
         except (Invalid, Tampered) as error:
             raise Invalid("received-line", f"line {at} of what was received: {error.message}") from error
@@ -117,131 +188,126 @@ def read_received(lines: Iterable[bytes]) -> Iterable[Received]:
 def verify_account(
     document: AccountDocument, epochs: EpochLog, received: Iterable[Received], asked: AskedAccount
 ) -> Account:
-    """Check an account and compare it with what was received.
+    """Check an account and compare it with what was received; reads both to their ends, the account first.
 
-    Raises `Tampered` with the name of the lie when the document does not hold: `account-other-log`, what `check_days`
-    and `check_entries` raise, `recipient-other` (an entry of somebody else in the list), `part-members`; `Invalid`
-    (`no-days`). Findings: `not-logged`, `invented`, `value-changed`, `received-twice`, `listed-twice`, `gap`,
-    `persons-differ`.
+    Raises `Tampered` with the name of the lie when the document does not hold: `document-malformed`, `opening-…`,
+    `account-other-log`, `day-missing`, `day-twice`, `day-unknown`, `trie-proof…`, `list-order`, `list-outside`,
+    `entry-not-opened` or `entry-not-listed` (fewer or more entries than the list has), `entry-repeated`, what
+    `EntryCheck` raises, `recipient-other` (an entry of somebody else in the list), `part-members`; `Invalid`
+    (`no-days`). Findings are those of `Comparison.compare`.
     """
-    evidence = document.evidence
-    if evidence.origin != epochs.origin:
-        message = f"the document is about the epoch log {evidence.origin}, the key is that of {epochs.origin}"
+    if document.origin != epochs.origin:
+        message = f"the document is about the epoch log {document.origin}, the key is that of {epochs.origin}"
         raise Tampered("account-other-log", message)
     first = epochs.first if asked.first is None else max(asked.first, epochs.first)
     last = epochs.newest if asked.last is None else asked.last
     check_asked(first, last, newest=epochs.newest)
-    question = Question(lambda _period: asked.secret, RECIPIENTS, first, last, date_of(asked.today))
-    answers = check_days(evidence, epochs.leaves, question)
-    entries = check_entries(evidence, answers, letters="AD", today=question.today, keys=asked.keys)
-    whole = [entry for entry in entries.values() if entry.erased is None]
-    for entry in whole:
-        if recipient_of(entry.parts["A"], entry.parts["D"]) != document.recipient:
-            message = f"entry {entry.place.number} of {entry.origin} is listed under {document.recipient}, not its own"
-            raise Tampered("recipient-other", message)
     start = None if first == epochs.first else start_of(first)
-    comparison = _Comparison(start, start_of(last + 1) - GRACE_MS)
-    comparison.add_listed(whole)
-    comparison.add_received(received)
-    erased = len(entries) - len(whole)
-    comparison.compare(erased + sum(answer.erased is not None for answer in answers))
-    listed = {answer.last: len(answer.places) for answer in answers}
-    found = comparison.findings
-    counts = comparison.received, comparison.outside
-    return Account(document.recipient, listed, *counts, erased, comparison.uncompared, found.items, found.left_out)
-
-
-class _Comparison:
-    """Two sets of deliveries by sequence and number: those listed and those received."""
-
-    def __init__(self, start: int | None, stop: int) -> None:
-        self.findings = Findings()
-        self.received = 0
-        self.outside = 0
-        self.uncompared = 0
-        self._start = start
-        self._stop = stop
-        self._listed: dict[DeliverySequence, dict[int, Delivery]] = defaultdict(dict)
-        self._early: set[tuple[DeliverySequence, int]] = set()
-        self._entries: dict[tuple[DeliverySequence, int], int] = defaultdict(int)
-        self._received: dict[DeliverySequence, dict[int, Received]] = defaultdict(dict)
-
-    def add_listed(self, entries: Sequence[VerifiedEntry]) -> None:
-        for entry in entries:
-            said = entry.parts["D"]
-            if RELEASE_MEMBER in said:
-                continue
-            delivery = delivery_of(said)
-            earlier = self._listed[delivery.sequence].setdefault(delivery.number, delivery)
-            if earlier.value != delivery.value:
-                message = "the ledger has entries about two values under this one number"
-                self._find("listed-twice", delivery.sequence, delivery.number, message)
-            self._entries[delivery.sequence, delivery.number] += 1
-            at = _milliseconds(said.get("at"))
-            # Earlier than that no entry comes so late: an invented delivery could say any time.
-            if self._start is not None and at is not None and self._start - GRACE_MS <= at < self._start:
-                self._early.add((delivery.sequence, delivery.number))
-
-    def add_received(self, received: Iterable[Received]) -> None:
+    with (
+        closing(Comparison(start, start_of(last + 1) - GRACE_MS, spill=asked.spill)) as comparison,
+        closing(Sorter(directory=asked.spill, held=HELD)) as commitments,
+    ):
+        reading = _Reading(document, asked, commitments)
+        order = DayOrder(epochs.leaves, asked=(first, last), given=(document.first, document.last))
+        listed: dict[int, int] = {}
+        for day in document.days():
+            leaf = order.leaf(day.epoch)
+            order.meet(day.epoch, start=day.epoch)
+            listed[day.epoch] = 0
+            for entry in reading.day(day, leaf):
+                listed[day.epoch] += 1
+                _add_listed(comparison, entry, start)
+        order.end()
+        reading.end()
         for item in received:
-            self.received += 1
-            sequence, number, value = item.delivery
-            earlier = self._received[sequence].setdefault(number, item)
-            if earlier.delivery.value != value:
-                self._find("received-twice", sequence, number, "two values were received under this one number")
+            comparison.add_received(item)
+        found, left_out = comparison.compare(reading.erased + reading.erased_lists)
+    counts = comparison.received, comparison.outside, reading.erased, comparison.uncompared
+    return Account(document.recipient, listed, *counts, found, left_out)
 
-    def compare(self, erased: int) -> None:
-        """Find the differences; so many entries cannot be compared any more."""
-        missing: list[tuple[DeliverySequence, int]] = []
-        for sequence in sorted(self._listed.keys() | self._received.keys()):
-            listed, received = self._listed[sequence], self._received[sequence]
-            for number in sorted(listed.keys() | received.keys()):
-                if number not in listed:
-                    missing += self._not_listed(received[number], sequence, number)
-                elif number not in received:
-                    if (sequence, number) not in self._early:
-                        self._find("invented", sequence, number, "the ledger has an entry, and nothing was received")
-                else:
-                    self._same(listed[number], received[number])
-            self._gaps(sequence, listed.keys() | received.keys())
-        # LIMIT: of an erased entry nobody can say which delivery it was about.
-        if len(missing) <= erased:
-            self.uncompared = len(missing)
-        else:
-            for sequence, number in missing:
-                self._find("not-logged", sequence, number, "it was received, and the ledger has no entry about it")
 
-    def _not_listed(
-        self, item: Received, sequence: DeliverySequence, number: int
-    ) -> Sequence[tuple[DeliverySequence, int]]:
-        early = self._start is not None and item.at is not None and item.at < self._start
-        if early or (item.at is not None and item.at >= self._stop):
-            self.outside += 1
-            return ()
-        return () if item.persons == 0 else ((sequence, number),)
+class _Reading:
+    """Reads an account day by day, and believes an entry for good when the day and the whole have come to their ends.
 
-    def _same(self, listed: Delivery, item: Received) -> None:
-        sequence, number, value = item.delivery
-        if listed.value != value:
-            self._find("value-changed", sequence, number, "the ledger has an entry about another value")
-        count = self._entries[sequence, number]
-        if item.persons is not None and item.persons != count:
-            message = f"the ledger has {count} entries about it, and it was about {item.persons} persons"
-            self._find("persons-differ", sequence, number, message)
+    `erased` counts the entries, `erased_lists` the lists of which there is no more than a hash.
+    """
 
-    def _gaps(self, sequence: DeliverySequence, numbers: Iterable[int]) -> None:
-        known = sorted(numbers)
-        # Sequences are counted from 1; who asks for the whole log has all of them.
-        expected = 1 if self._start is None else known[0]
-        for number in known:
-            if number > expected:
-                what = f"numbers {expected} to {number - 1}" if number - 1 > expected else "this number"
-                self._find("gap", sequence, expected, f"{what} were neither received nor entered")
-            expected = number + 1
+    def __init__(self, document: AccountDocument, asked: AskedAccount, commitments: Sorter) -> None:
+        self.erased = 0
+        self.erased_lists = 0
+        self._document = document
+        self._secret = asked.secret
+        self._today = date_of(asked.today)
+        self._check = EntryCheck("AD", today=self._today, keys=asked.keys)
+        self._periods = {where: origin for origin, where in document.shards.items()}
+        self._commitments = commitments
 
-    def _find(self, code: str, sequence: DeliverySequence, number: int, message: str) -> None:
-        topic, partition, lane = sequence
-        self.findings.add(code, f"{topic}, partition {partition}, lane {lane}, number {number}", message)
+    def day(self, day: _Day, leaf: EpochLeaf) -> Iterator[VerifiedEntry]:
+        """Yield the listed entries of a day; they are all that are listed when this comes to its end."""
+        label = label_of(self._secret, DAY, leaf.epoch)
+        if not isinstance(day.end, _List):
+            check_unlisted_end(day.end, label, day.siblings, leaf, root=leaf.recipients_root, today=self._today)
+            self.erased_lists += isinstance(day.end, Erased)
+            return
+        salt, count = day.end
+        content = sha256(INDEX_PREFIX + salt + count.to_bytes(4, "big"))
+        former = (-1, -1)
+        for opening, ground in self._document.entries(day, count):
+            place = place_of(opening, self._document.shards)
+            self._check_place(place, leaf, former)
+            former = place.shard, place.number
+            content.update(pack_places([former]))
+            yield self._entry(opening, place, leaf, ground=ground)
+        verify_inclusion(Leaf(label, content.digest()), day.siblings, root=leaf.recipients_root)
+
+    def end(self) -> None:
+        """See that no entry is the copy of another; raise `Tampered` (`entry-repeated`)."""
+        former = b""
+        for batch in self._commitments.sorted():
+            for item in batch:
+                if item[:HASH_SIZE] == former:
+                    period, shard, number = _WHERE.unpack(item[HASH_SIZE:])
+                    raise repeated(number, self._periods[period, shard])
+                former = item[:HASH_SIZE]
+
+    def _entry(self, opening: Recomputed, place: EntryPlace, leaf: EpochLeaf, *, ground: str | None) -> VerifiedEntry:
+        entry = self._check.entry(opening, place, leaf, ground=ground)
+        # The first byte is the type, which all have in common: the sorter divides by the first bytes.
+        self._commitments.extend([opening.leaf[1:] + _WHERE.pack(*place)])
+        if ground is not None:
+            self.erased += 1
+        elif recipient_of(entry.parts["A"], entry.parts["D"]) != self._document.recipient:
+            recipient = self._document.recipient
+            message = f"entry {entry.place.number} of {entry.origin} is listed under {recipient}, not its own"
+            raise Tampered("recipient-other", message)
+        return entry
+
+    def _check_place(self, place: EntryPlace, leaf: EpochLeaf, former: tuple[int, int]) -> None:
+        when, (period, shard, number) = date_of(leaf.epoch), place
+        item = leaf.range_of(shard)
+        # SPEC ledger §5: "m ≥ 1, strictly ascending, inside the ranges"
+        if period != leaf.period or item is None or not item.start <= number < item.end:
+            message = f"the list of {when} names entry {number} of shard {shard}: not of that day"
+            raise Tampered("list-outside", message)
+        if (shard, number) <= former:
+            message = f"the entries in the list of {when} are not in strictly ascending order"
+            raise Tampered("list-order", message)
+
+
+def _add_listed(comparison: Comparison, entry: VerifiedEntry, start: int | None) -> None:
+    if entry.erased is not None or RELEASE_MEMBER in (said := entry.parts["D"]):
+        return
+    at = _milliseconds(said.get("at"))
+    # Earlier than that no entry comes so late: an invented delivery could say any time.
+    early = start is not None and at is not None and start - GRACE_MS <= at < start
+    comparison.add_listed(delivery_of(said), early=early)
+
+
+def _list(fields: Fields) -> _List:
+    salt, count = fields.data("salt", size=HASH_SIZE), fields.number("m")
+    if not 0 < count <= MAX_PLACES:
+        raise fields.error(f"has a list of no entries, or of more than {MAX_PLACES}")
+    return _List(salt, count)
 
 
 def _received(fields: Fields, members: Mapping[str, object]) -> Received:

@@ -8,11 +8,8 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -20,13 +17,13 @@ from cryptography.exceptions import InvalidTag
 from integrator_audit.bodies import Erased, open_body
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.index import Trie
+from integrator_audit.completeness.lines import line_of
 from integrator_audit.completeness.pages import PLACE_SIZE, Stored, leaves_of, places_of, unpack
 from integrator_audit.completeness.presenting import Sealed, day_note
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.completeness.unlisted import RELEASE_MEMBER
-from integrator_audit.durable import PRIVATE, replacing
 from integrator_audit.encoding import to_base64
-from integrator_audit.errors import Invalid, Tampered, Unavailable
+from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.halfyear import last_day
 from integrator_audit.keystore import KeyStore
@@ -62,7 +59,7 @@ def dossier_lines(  # noqa: PLR0913  what days are made from
         raise Invalid("days", f"days {first} to {last} are not all sealed; the newest sealed day is {sealed.newest}")
     days = [leaf for leaf in map(sealed.leaf, range(first, last + 1)) if leaf.shards]
     periods = sorted({leaf.period for leaf in days})
-    yield _line(
+    yield line_of(
         {
             "schema": SCHEMA,
             "epochs": {"origin": sealed.epochs.origin, "first": first, "last": last},
@@ -80,7 +77,7 @@ def dossier_lines(  # noqa: PLR0913  what days are made from
     )
     for done, leaf in enumerate(days):
         progress(done, len(days))
-        yield _line({"day": leaf.epoch})
+        yield line_of({"day": leaf.epoch})
         tries = [Trie.PERSONS, Trie.RECIPIENTS]
         for trie in [*tries, Trie.PERIOD] if leaf.epoch == last_day(leaf.period) else tries:
             for stored in leaves_of(sealed.index, leaf.epoch, trie):
@@ -88,26 +85,9 @@ def dossier_lines(  # noqa: PLR0913  what days are made from
         if leaf.epoch == last_day(leaf.period):
             for one in sealed.index.altered(leaf.period):
                 was, left = unpack(one.was), unpack(one.left)
-                yield _line({"altered": {"epoch": one.epoch, "was": was, "is": left}})
+                yield line_of({"altered": {"epoch": one.epoch, "was": was, "is": left}})
         yield from _openings(sealed, leaf, "unlisted", _unlisted(leaf, logs(leaf.period)))
         yield from _openings(sealed, leaf, "release", releases(leaf))
-
-
-def write_dossier(path: Path, lines: Iterable[bytes]) -> None:
-    """Write lines to a gzip file that appears whole or not at all, readable by its owner only.
-
-    Raises `Unavailable` (`dossier`) when it cannot be written.
-    """
-    try:
-        # Salts and hashes do not shrink; the rest does at the lowest level already.
-        with (
-            replacing(path, mode=PRIVATE) as raw,
-            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed,
-        ):
-            for line in lines:
-                packed.write(line)
-    except OSError as error:
-        raise Unavailable("dossier", f"{path} cannot be written: {error.strerror}") from error
 
 
 def scan_releases(logs: Callable[[int], PeriodLogs], vault: KeyStore) -> Releases:
@@ -144,13 +124,13 @@ def _row(sealed: Sealed, epoch: int, trie: Trie, stored: Stored) -> Iterator[byt
     """Yield a row, its list in as many lines as it takes."""
     row: dict[str, object] = {"trie": _NAMES[trie], "label": to_base64(stored.label)}
     if stored.salt is None:
-        yield _line(row | {"hL": to_base64(stored.content), "ground": stored.ground})
+        yield line_of(row | {"hL": to_base64(stored.content), "ground": stored.ground})
         return
     # Twice over the list: how long it is stands before it, and it may be as long as the day.
     count = sum(len(piece) for piece in places_of(sealed.index, epoch, trie, stored)) // PLACE_SIZE
     row |= {"salt": to_base64(stored.salt), "m": count}
     for places in _split(places_of(sealed.index, epoch, trie, stored)):
-        yield _line(row | {"list": places})
+        yield line_of(row | {"list": places})
         row = {}
 
 
@@ -176,8 +156,4 @@ def _openings(sealed: Sealed, leaf: EpochLeaf, kind: str, places: Places) -> Ite
         if shard not in notes:
             notes[shard] = day_note(sealed, leaf, shard)
         with suppress(Erased):
-            yield _line({kind: shards[shard].opening(index, "ADSP", note=notes[shard])})
-
-
-def _line(members: Mapping[str, object]) -> bytes:
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+            yield line_of({kind: shards[shard].opening(index, "ADSP", note=notes[shard])})

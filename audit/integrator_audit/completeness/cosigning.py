@@ -42,7 +42,6 @@ from integrator_audit.completeness.unlisted import (
     read_release,
 )
 from integrator_audit.errors import Invalid, Tampered, Unavailable
-from integrator_audit.findings import Progress, no_progress
 from integrator_audit.halfyear import date_of, first_day, last_day, period_name
 from integrator_audit.merkle import RightEdge, leaf_hash, root_from_inclusion
 from integrator_audit.note import Verifier
@@ -79,9 +78,7 @@ Logs = Mapping[str, Follower]
 """The followed logs, by their origins."""
 
 
-def check_dossier(  # noqa: PLR0913  each thing that the cosigner brings together
-    dossier: Dossier, epochs: EpochLog, *, logs: Logs, memory: Memory, rules: Rules, progress: Progress = no_progress
-) -> list[CheckedDay]:
+def check_dossier(dossier: Dossier, epochs: EpochLog, *, logs: Logs, memory: Memory, rules: Rules) -> list[CheckedDay]:
     """Check the days that follow those in `memory`, and take them into it.
 
     When this returns, every day of the epoch log up to the dossier's last one was checked. Raises `Tampered` with the
@@ -100,7 +97,6 @@ def check_dossier(  # noqa: PLR0913  each thing that the cosigner brings togethe
         raise Invalid("dossier-days", "the dossier goes beyond the epoch log")
     checked: list[CheckedDay] = []
     for leaf in epochs.leaves[first : header.last + 1]:
-        progress(leaf.epoch - first, header.last + 1 - first)
         dossier.begin(leaf.epoch)
         checked.append(_Day(dossier, leaf, epochs, memory=memory, rules=rules).check(logs))
         memory.next_epoch = leaf.epoch + 1

@@ -23,16 +23,13 @@ one person over a day, so it goes to nobody else.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from io import BufferedReader
-from pathlib import Path
-from typing import IO, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from integrator_audit.completeness.fields import Fields
+from integrator_audit.completeness.lines import Lines
 from integrator_audit.completeness.trie import (
     INDEX_PREFIX,
     LABEL_SIZE,
@@ -41,16 +38,13 @@ from integrator_audit.completeness.trie import (
     check_places,
     pack_places,
 )
-from integrator_audit.errors import Invalid, Tampered, Unavailable
+from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.opening import Recomputed, recompute
-from integrator_audit.strictjson import read_object
 
 SCHEMA: Final = "dienstenintegrator/dossier/v1"
 PERSONS: Final = "persons"
 RECIPIENTS: Final = "recipients"
 PERIOD: Final = "period"
-MAX_LINE: Final = 1 << 20
-_GZIP: Final = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +121,8 @@ class Dossier:
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         """Read the header; raise `Tampered` (`document-malformed`) when it is not of its form."""
-        self._lines = self._read(lines)
-        self._next: Fields | None = None
-        fields = self._take()
+        self._lines = Lines(lines, what="the dossier", code="dossier-order")
+        fields = self._lines.take()
         if fields.text("schema") != SCHEMA:
             raise fields.error(f"is not of the schema {SCHEMA}")
         epochs = fields.object("epochs")
@@ -146,21 +139,21 @@ class Dossier:
 
     def begin(self, epoch: int) -> None:
         """Go on to a day; raise `Tampered` (`dossier-order`) when another line stands here."""
-        fields = self._take()
+        fields = self._lines.take()
         if not fields.has("day") or fields.number("day") != epoch:
-            raise Tampered("dossier-order", f"the dossier does not go on with day {epoch}")
+            raise self._lines.disorder(f"does not go on with day {epoch}")
         fields.end()
 
     def rows(self, trie: str) -> Iterator[Row]:
         """Yield the rows of a trie of this day; the places of each have to be used up before the next."""
-        while (fields := self._peek()) is not None and fields.has("trie") and fields.text("trie") == trie:
-            self._take()
+        while (fields := self._lines.peek()) is not None and fields.has("trie") and fields.text("trie") == trie:
+            self._lines.take()
             yield Row(fields, self._pieces())
 
     def altered(self) -> Iterator[AlteredList]:
         """Yield the lists of the half-year's days from which entries were erased before it closed."""
-        while (fields := self._peek()) is not None and fields.has("altered"):
-            self._take()
+        while (fields := self._lines.peek()) is not None and fields.has("altered"):
+            self._lines.take()
             inner = fields.object("altered")
             yield AlteredList(inner.number("epoch"), inner.places("was"), inner.places("is"))
             inner.end()
@@ -168,61 +161,19 @@ class Dossier:
 
     def openings(self, kind: str) -> Iterator[Recomputed]:
         """Yield the openings of this day that stand under `unlisted` or `release`, recomputed and not believed."""
-        while (fields := self._peek()) is not None and fields.has(kind):
-            self._take()
+        while (fields := self._lines.peek()) is not None and fields.has(kind):
+            self._lines.take()
             opening = fields.mapping(kind)
             fields.end()
             yield recompute(opening)
 
     def end(self) -> None:
         """Raise `Tampered` (`dossier-order`) when something stands after the last day."""
-        if self._peek() is not None:
-            raise Tampered("dossier-order", "the dossier goes on after its last day, or has lines out of order")
+        self._lines.end()
 
     def _pieces(self) -> Iterator[Fields]:
         while True:
-            yield self._take()
-
-    def _peek(self) -> Fields | None:
-        if self._next is None:
-            self._next = next(self._lines, None)
-        return self._next
-
-    def _take(self) -> Fields:
-        fields, self._next = self._peek(), None
-        if fields is None:
-            raise Tampered("dossier-order", "the dossier ends too early")
-        return fields
-
-    @staticmethod
-    def _read(lines: Iterable[bytes]) -> Iterator[Fields]:
-        for number, line in enumerate(lines, 1):
-            where = f"line {number} of the dossier"
-            try:
-                yield Fields(read_object(line, what=where, limit=MAX_LINE), where)
-            except Invalid as error:
-                raise Tampered("document-malformed", error.message) from error
-
-
-def open_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, unpacked if it is gzip.
-
-    Raises `Unavailable` (`file-unreadable`) when it cannot be read to its end, `Tampered` (`document-malformed`) when a
-    line is too long.
-    """
-    try:
-        with path.open("rb") as raw, _unpacked(raw) as file:
-            while line := file.readline(MAX_LINE + 1):
-                if len(line) > MAX_LINE:
-                    raise Tampered("document-malformed", f"a line of {path.name} has more than {MAX_LINE} bytes")
-                yield line
-    except (OSError, EOFError, zlib.error) as error:
-        raise Unavailable("file-unreadable", f"{path} cannot be read to its end") from error
-
-
-def _unpacked(file: BufferedReader) -> IO[bytes]:
-    packed = file.peek(2)[:2] == _GZIP
-    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
+            yield self._lines.take()
 
 
 def _name(item: Fields) -> str:

@@ -17,7 +17,6 @@ from typing import Final
 from integrator_audit.checkpoint import LogKeys
 from integrator_audit.completeness.epochlog import EpochLog
 from integrator_audit.completeness.evidence import (
-    PERSONS,
     Answer,
     EntryPlace,
     Evidence,
@@ -144,7 +143,7 @@ def verify_history(document: HistoryDocument, epochs: EpochLog, asked: Asked) ->
     first = epochs.first if asked.first is None else max(asked.first, epochs.first)
     last = epochs.newest if asked.last is None else asked.last
     check_asked(first, last, newest=epochs.newest)
-    question = Question(secret, PERSONS, first, last, date_of(asked.today))
+    question = Question(secret, first, last, date_of(asked.today))
     answers = check_days(evidence, epochs.leaves, question)
     entries = check_entries(evidence, answers, letters="AS", today=question.today, keys=asked.keys)
     versions = _check_person(entries.values())

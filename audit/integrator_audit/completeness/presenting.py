@@ -12,17 +12,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from integrator_audit.completeness.epoch import EpochLeaf
 from integrator_audit.completeness.index import IndexReading, Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of, label_secret
+from integrator_audit.completeness.lines import line_of
 from integrator_audit.completeness.listing import LabelService
-from integrator_audit.completeness.pages import Found, find, places_of, unpack
+from integrator_audit.completeness.pages import PLACE_SIZE, Found, find, places_of, unpack
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Tampered, Unavailable
 from integrator_audit.halfyear import first_day, last_day, period_of
 from integrator_audit.reader import LedgerReader
+from integrator_audit.store import Ground
 
 HISTORY: Final = "dienstenintegrator/history/v1"
 ACCOUNT: Final = "dienstenintegrator/account/v1"
@@ -80,8 +83,8 @@ def history(
             keys[period] = signature(period)
         return label_secret(keys[period])
 
-    answers = list(_answers(sealed, (first, last), secret, halves=True, trie=Trie.PERSONS))
-    document = _document(HISTORY, sealed, (first, last), answers, letters="AS")
+    answers = list(_answers(sealed, (first, last), secret))
+    document = _document(sealed, (first, last), answers)
     document["keys"] = [
         {
             "period": period,
@@ -94,15 +97,43 @@ def history(
     return document
 
 
-def account(sealed: Sealed, first: int, last: int, *, recipient: str, secret: bytes) -> dict[str, object]:
-    """Return the account document of a recipient, whose 32-byte secret is given, for the days from `first` to `last`.
+def account_lines(sealed: Sealed, first: int, last: int, *, recipient: str, secret: bytes) -> Iterator[bytes]:
+    """Yield the account of a recipient, whose 32-byte secret is given, for the days from `first` to `last`.
 
-    LIMIT: the document is made and read as a whole; a recipient of many entries asks day by day.
+    The form is that of `integrator_audit.completeness.account`. Lines are made one after the other: memory does not
+    grow with the entries.
 
-    Raises `Invalid` (`days`) when not all of these days are sealed.
+    Raises `Invalid` (`days`) when not all of these days are sealed, `Unavailable` (`shard-missing`), `Tampered`.
     """
-    answers = list(_answers(sealed, (first, last), lambda _: secret, halves=False, trie=Trie.RECIPIENTS))
-    return _document(ACCOUNT, sealed, (first, last), answers, letters="AD") | {"recipient": recipient}
+    _check_days(sealed, first, last)
+    days = [leaf for leaf in map(sealed.leaf, range(first, last + 1)) if leaf.shards]
+    yield line_of(
+        {
+            "schema": ACCOUNT,
+            "recipient": recipient,
+            "epochs": {"origin": sealed.epochs.origin, "first": first, "last": last},
+            "shards": [
+                {"period": period, "shard": shard, "origin": reader.origin}
+                for period in sorted({leaf.period for leaf in days})
+                for shard, reader in sorted(sealed.shards(period).items())
+            ],
+        }
+    )
+    for leaf in days:
+        label = label_of(secret, DAY, leaf.epoch)
+        answer = _Answer(leaf, Trie.RECIPIENTS, label, find(sealed.index, leaf.epoch, Trie.RECIPIENTS, label))
+        stored = answer.found.end
+        siblings = [to_base64(sibling) for sibling in answer.found.siblings]
+        day: dict[str, object] = {"day": leaf.epoch, "siblings": siblings}
+        if stored is None or stored.label != label or stored.salt is None:
+            yield line_of(day | {"end": _unlisted_end(answer)})
+            continue
+        # Twice over the list: how long it is stands before it, and it may be as long as the day.
+        count = sum(len(piece) for piece in places_of(sealed.index, leaf.epoch, Trie.RECIPIENTS, stored)) // PLACE_SIZE
+        yield line_of(day | {"end": {"leaf": {"salt": to_base64(stored.salt), "m": count}}})
+        places = chain.from_iterable(map(unpack, places_of(sealed.index, leaf.epoch, Trie.RECIPIENTS, stored)))
+        for opening, ground in _openings(sealed, leaf, places, letters="AD"):
+            yield line_of({"entry": opening} if ground is None else {"erased": {"ground": ground, "opening": opening}})
 
 
 def document_bytes(document: Mapping[str, object]) -> bytes:
@@ -110,34 +141,34 @@ def document_bytes(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _answers(
-    sealed: Sealed, days: tuple[int, int], secret: Callable[[int], bytes], *, halves: bool, trie: Trie
-) -> Iterator[_Answer]:
-    first, last = days
+def _check_days(sealed: Sealed, first: int, last: int) -> None:
     if not 0 <= first <= last <= sealed.newest:
         raise Invalid("days", f"days {first} to {last} are not all sealed; the newest sealed day is {sealed.newest}")
+
+
+def _answers(sealed: Sealed, days: tuple[int, int], secret: Callable[[int], bytes]) -> Iterator[_Answer]:
+    first, last = days
+    _check_days(sealed, first, last)
     epoch = first
     while epoch <= last:
         period = period_of(epoch)
         closing = last_day(period)
-        whole = halves and epoch == first_day(period) and closing <= last
+        whole = epoch == first_day(period) and closing <= last
         leaf = sealed.leaf(closing if whole else epoch)
         epoch = leaf.epoch + 1
         # Days before the log's first half-year have no shards, and nothing to say.
         if leaf.shards:
             level, number = (PERIOD, period) if whole else (DAY, leaf.epoch)
             label = label_of(secret(period), level, number)
-            asked = Trie.PERIOD if whole else trie
+            asked = Trie.PERIOD if whole else Trie.PERSONS
             yield _Answer(leaf, asked, label, find(sealed.index, leaf.epoch, asked, label))
 
 
-def _document(
-    schema: str, sealed: Sealed, days: tuple[int, int], answers: Sequence[_Answer], *, letters: str
-) -> dict[str, object]:
+def _document(sealed: Sealed, days: tuple[int, int], answers: Sequence[_Answer]) -> dict[str, object]:
     opened = _Opened()
-    ends = [_end(sealed, answer, opened, letters=letters) for answer in answers]
+    ends = [_end(sealed, answer, opened) for answer in answers]
     return {
-        "schema": schema,
+        "schema": HISTORY,
         "epochs": {"origin": sealed.epochs.origin, "first": days[0], "last": days[1]},
         "shards": [
             {"origin": origin, "period": period, "shard": shard}
@@ -149,21 +180,20 @@ def _document(
     }
 
 
-def _end(sealed: Sealed, answer: _Answer, opened: _Opened, *, letters: str) -> dict[str, object]:
+def _end(sealed: Sealed, answer: _Answer, opened: _Opened) -> dict[str, object]:
     """Return a day's answer; open what it lists."""
     stored = answer.found.end
-    end: dict[str, object]
-    if stored is None:
-        end = {"empty": True}
-    elif stored.label != answer.label:
-        end = {"other": {"label": to_base64(stored.label), "hL": to_base64(stored.content)}}
-    elif stored.salt is None:
-        end = {"erased": {"hL": to_base64(stored.content), "ground": stored.ground}}
+    if stored is None or stored.label != answer.label or stored.salt is None:
+        end = _unlisted_end(answer)
     else:
         pieces = places_of(sealed.index, answer.leaf.epoch, answer.trie, stored)
         places = [place for piece in pieces for place in unpack(piece)]
         end = {"leaf": {"salt": to_base64(stored.salt), "list": [list(place) for place in places]}}
-        _open(sealed, answer.leaf, places, opened, letters=letters)
+        shards = sealed.shards(answer.leaf.period)
+        for opening, ground in _openings(sealed, answer.leaf, places, letters="AS"):
+            opened.entries += [opening] if ground is None else []
+            opened.erased += [] if ground is None else [{"opening": opening, "ground": ground}]
+        opened.shards.update({shards[shard].origin: (answer.leaf.period, shard) for shard, _ in places})
     return {
         "epoch": answer.leaf.epoch,
         "level": PERIOD if answer.trie is Trie.PERIOD else DAY,
@@ -172,7 +202,19 @@ def _end(sealed: Sealed, answer: _Answer, opened: _Opened, *, letters: str) -> d
     }
 
 
-def _open(sealed: Sealed, leaf: EpochLeaf, places: Iterable[tuple[int, int]], opened: _Opened, *, letters: str) -> None:
+def _unlisted_end(answer: _Answer) -> dict[str, object]:
+    """Return the end of a proof where nothing is listed under the label, or no longer."""
+    stored = answer.found.end
+    if stored is None:
+        return {"empty": True}
+    if stored.label != answer.label:
+        return {"other": {"label": to_base64(stored.label), "hL": to_base64(stored.content)}}
+    return {"erased": {"hL": to_base64(stored.content), "ground": stored.ground}}
+
+
+def _openings(
+    sealed: Sealed, leaf: EpochLeaf, places: Iterable[tuple[int, int]], *, letters: str
+) -> Iterator[tuple[dict[str, object], Ground | None]]:
     """Open entries with the proof and the checkpoint of the day's end; of those that were erased, part A."""
     shards = sealed.shards(leaf.period)
     notes: dict[int, bytes] = {}
@@ -183,13 +225,8 @@ def _open(sealed: Sealed, leaf: EpochLeaf, places: Iterable[tuple[int, int]], op
         if reader is None:
             message = f"shard {shard} of the half-year of day {leaf.epoch} is not here to be opened"
             raise Unavailable("shard-missing", message)
-        opened.shards[reader.origin] = (leaf.period, shard)
         ground = reader.erased(index)
-        if ground is None:
-            opened.entries.append(reader.opening(index, letters, note=notes[shard]))
-        else:
-            opening = reader.opening(index, "A", note=notes[shard])
-            opened.erased.append({"opening": opening, "ground": ground})
+        yield reader.opening(index, letters if ground is None else "A", note=notes[shard]), ground
 
 
 def day_note(sealed: Sealed, leaf: EpochLeaf, shard: int) -> bytes:

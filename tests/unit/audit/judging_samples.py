@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from integrator_audit import LedgerReader, Signer
-from integrator_audit.completeness.account import AskedAccount, read_account, read_received, verify_account
+from integrator_audit.completeness.account import AccountDocument, AskedAccount, read_received, verify_account
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier
 from integrator_audit.completeness.dossier import Dossier
@@ -21,7 +21,7 @@ from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.labels import DAY, label_of
 from integrator_audit.completeness.memory import Memory
 from integrator_audit.completeness.pages import erase_leaves
-from integrator_audit.completeness.presenting import account, document_bytes
+from integrator_audit.completeness.presenting import account_lines
 from integrator_audit.completeness.unlisted import Order, release, withheld_part
 from integrator_audit.halfyear import date_of, day_of, last_day, start_of
 from integrator_audit.parts import INSTITUTION_ENTRY, SUBJECT_ENTRY
@@ -84,10 +84,13 @@ class Judges:
     def findings_of(self, recipient: str, received: Lines) -> set[str]:
         """Return the codes of what a recipient finds when it compares its own list."""
         key_of = self.place.recipients.secret(recipient)
-        document = account(sealed(self.place), FIRST, sealed(self.place).newest, recipient=recipient, secret=key_of)
+        days = sealed(self.place)
+        made = list(account_lines(days, FIRST, days.newest, recipient=recipient, secret=key_of))
+        rules = schema("account.v1")
+        assert not [breach for line in made for breach in breaches(json.loads(line), rules, rules)]
         asked = AskedAccount(key_of, today=day_of(self.place.now), first=FIRST)
         lines = read_received(json.dumps(item).encode() for item in received)
-        result = verify_account(read_account(document_bytes(document)), self.epochs(), lines, asked)
+        result = verify_account(AccountDocument(made), self.epochs(), lines, asked)
         return {finding.code for finding in result.findings}
 
     def _followers(self, epochs: EpochLog) -> Iterator[Follower]:

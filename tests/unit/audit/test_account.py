@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from integrator_audit.completeness.account import (
     Account,
+    AccountDocument,
     read_received,
 )
 from integrator_audit.errors import Invalid, Tampered
@@ -15,7 +17,7 @@ from tests.unit.audit.lying.verifiers import account_of
 from tests.unit.audit.schema_check import breaches, schema
 
 
-def check(operator: Operator, document: Document, received: list[Document], **asked: Any) -> Account:
+def check(operator: Operator, document: Iterable[Document], received: list[Document], **asked: Any) -> Account:
     return account_of(operator, "svb", received, document=document, **asked)
 
 
@@ -43,11 +45,12 @@ def test_what_was_received_is_what_is_listed(days_of_two: Operator) -> None:
 
 def test_the_document_is_of_its_published_schema(days_of_two: Operator) -> None:
     document = days_of_two.account("svb")
-    assert list(breaches(document, schema("account.v1"), schema("account.v1"))) == []
+    rules = schema("account.v1")
+    assert [breach for line in document for breach in breaches(line, rules, rules)] == []
     noted = days_of_two.received("svb")[0]
     for line in (noted, noted | {"persons": 2, "at": "2000-01-01T12:00:00.000Z"}):
         assert list(breaches(line, schema("received.v1"), schema("received.v1"))) == []
-    assert list(breaches(document | {"recipient": ""}, schema("account.v1"), schema("account.v1"))) != []
+    assert list(breaches(document[0] | {"recipient": ""}, rules, rules)) != []
 
 
 def test_a_delivery_about_three_persons_has_three_entries_and_is_one_delivery(days_of_two: Operator) -> None:
@@ -177,7 +180,7 @@ def test_no_days_are_no_days_on_which_nothing_differs(days_of_two: Operator, fir
 
 def test_an_account_of_another_log_is_refused(days_of_two: Operator) -> None:
     document = days_of_two.account("svb")
-    document["epochs"]["origin"] = "elsewhere.example/epochs"
+    document[0]["epochs"]["origin"] = "elsewhere.example/epochs"
     with pytest.raises(Tampered) as caught:
         check(days_of_two, document, [])
     assert caught.value.code == "account-other-log"
@@ -187,8 +190,9 @@ def test_a_list_of_others_is_not_ones_own(days_of_two: Operator) -> None:
     with pytest.raises(Tampered) as caught:
         check(days_of_two, days_of_two.account("uwv"), [])
     assert caught.value.code.startswith("trie-proof")
+    head, *lines = days_of_two.account("svb")
     with pytest.raises(Tampered) as caught:
-        check(days_of_two, days_of_two.account("svb") | {"recipient": "uwv"}, [])
+        check(days_of_two, [head | {"recipient": "uwv"}, *lines], [])
     assert caught.value.code == "recipient-other"
 
 
@@ -209,3 +213,71 @@ def test_a_line_of_what_was_received_that_cannot_be_read_is_named(line: bytes) -
         list(read_received([b"\n", line]))
     assert caught.value.code == "received-line"
     assert "line 2" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda lines: lines[:1] + lines[2:], "entry-not-listed"),
+        (lambda lines: lines[:-1], "entry-not-opened"),
+        (lambda lines: [*lines, {"what": 1}], "document-malformed"),
+        (lambda lines: [*lines, {"entry": {}}], "entry-not-listed"),
+        (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], "list-order"),
+        (lambda lines: [lines[0] | {"schema": "dienstenintegrator/history/v1"}, *lines[1:]], "document-malformed"),
+        (lambda lines: [], "account-order"),
+    ],
+)
+def test_an_account_whose_lines_are_not_in_their_places_does_not_hold(
+    days_of_two: Operator, change: Callable[[list[Document]], list[Document]], code: str
+) -> None:
+    lines = days_of_two.account("svb")
+    assert len(lines) == 1 + 3 + 8
+    document = AccountDocument(json.dumps(line).encode() for line in lines)
+    assert (document.recipient, document.first, document.last) == ("svb", 0, 2)
+    with pytest.raises(Tampered) as caught:
+        account_of(days_of_two, "svb", days_of_two.received("svb"), document=iter(change(lines)))
+    assert caught.value.code == code
+
+
+def test_a_list_of_no_entries_is_no_list(days_of_two: Operator) -> None:
+    lines = days_of_two.account("svb")
+    day = next(at for at, line in enumerate(lines) if line.get("end", {}).get("leaf"))
+    for count in (0, 1 << 32):
+        leaf = lines[day]["end"]["leaf"] | {"m": count}
+        with pytest.raises(Tampered) as caught:
+            check(days_of_two, [*lines[:day], lines[day] | {"end": {"leaf": leaf}}, *lines[day + 1 :]], [])
+        assert caught.value.code == "document-malformed"
+
+
+def test_an_entry_that_is_copied_is_found_though_it_stands_far_from_the_first() -> None:
+    operator = Operator()
+    first = operator.deliver("bsn:1", "svb")
+    for at in range(4):
+        operator.deliver(f"bsn:{at}", "svb")
+    copy = operator.deliver("bsn:1", "svb")
+    assert copy.place[0] == first.place[0]
+    copy.parts, copy.salts = first.parts, first.salts
+    operator.end_day()
+    with pytest.raises(Tampered) as caught:
+        check(operator, operator.account("svb"), [])
+    assert (caught.value.code, f"entry {copy.place[1]} of {copy.origin}" in caught.value.message) == (
+        "entry-repeated",
+        True,
+    )
+
+
+def test_a_lie_in_the_first_entry_is_found_before_the_rest_is_read(days_of_two: Operator) -> None:
+    lines = days_of_two.account("svb")
+    at = next(at for at, line in enumerate(lines) if "entry" in line)
+    lines[at]["entry"]["hS"] = lines[at]["entry"]["hP"]
+    taken: list[Document] = []
+
+    def given() -> Iterator[Document]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    with pytest.raises(Tampered) as caught:
+        check(days_of_two, given(), [])
+    assert caught.value.code == "entry-root"
+    assert len(taken) == at + 1

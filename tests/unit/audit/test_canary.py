@@ -17,7 +17,7 @@ import pytest
 from integrator_audit import LedgerReader, Refused, Tampered, Vault, verify_opening
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.history import Asked, History, read_history, verify_history
-from integrator_audit.completeness.presenting import account, document_bytes
+from integrator_audit.completeness.presenting import account_lines
 from integrator_audit.completeness.sorting import Sorter
 from integrator_audit.encoding import from_base64
 from integrator_audit.forgetting.erasure import Eraser, Log
@@ -314,7 +314,7 @@ def test_who_was_handed_a_document_keeps_in_it_only_what_is_theirs_to_know(house
     )
     handed = {
         "history": shown(house, CANARY),
-        "account": document_bytes(account(sealed(house), FIRST, FIRST + 1, recipient="svb", secret=svb)),
+        "account": b"".join(account_lines(sealed(house), FIRST, FIRST + 1, recipient="svb", secret=svb)),
         "dossier": b"\n".join(lines),
         "citizen's receipt": opening_json(house.opening(0, "AS")),
         "recipient's receipt": opening_proof(house.opening(0, "AD")),

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from integrator_audit import Invalid, Unavailable, part
-from integrator_audit.completeness.compiling import dossier_lines, scan_releases, write_dossier
+from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.labels import DAY, label_of
+from integrator_audit.completeness.lines import write_lines
 from integrator_audit.completeness.pages import erase_leaves, leaves_of
 from integrator_audit.completeness.trie import root_of
 from integrator_audit.encoding import from_base64
@@ -143,9 +144,9 @@ def test_a_dossier_appears_whole_and_for_its_owner_only(tmp_path: Path) -> None:
         raise OSError(5, "no luck")
 
     with pytest.raises(Unavailable):
-        write_dossier(path, failing())
+        write_lines(path, failing(), code="dossier")
     assert list(tmp_path.iterdir()) == []
-    write_dossier(path, [b"{}\n", b"[]\n"])
+    write_lines(path, [b"{}\n", b"[]\n"], code="dossier")
     assert gzip.decompress(path.read_bytes()) == b"{}\n[]\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == [path.name]

@@ -46,7 +46,7 @@ def site(operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for shard in operator.shards:
         write(operator.shard_source(shard, 0), tmp_path / f"s{shard}")
     (tmp_path / "history.json").write_text(json.dumps(operator.history(ANN)))
-    (tmp_path / "account.json").write_text(json.dumps(operator.account("svb")))
+    (tmp_path / "account.jsonl").write_text("\n".join(map(json.dumps, operator.account("svb"))))
     (tmp_path / "number").write_text(ANN + "\n")
     (tmp_path / "secret").write_bytes(operator.secret_of("svb"))
     (tmp_path / "policy").write_bytes(POLICY)
@@ -152,7 +152,7 @@ def test_a_receipt_has_to_be_listed(run: Callable[..., Result], site: Path, oper
 
 
 def test_an_agency_is_told_that_nothing_differs_or_what_does(run: Callable[..., Result], site: Path) -> None:
-    given = ("account", site / "account.json", "--received", site / "received.jsonl", "--secret-file", site / "secret")
+    given = ("account", site / "account.jsonl", "--received", site / "received.jsonl", "--secret-file", site / "secret")
     result = run(*given)
     assert result.exit_code == 0, result.output
     assert "svb: 12 entries on 3 days, 12 deliveries received." in result.stdout
@@ -175,9 +175,9 @@ def test_deliveries_that_erased_entries_may_have_been_about_are_not_passed_over(
 ) -> None:
     (entry, *_) = operator.kept(0)
     entry.erased = "order"
-    (site / "account.json").write_text(json.dumps(operator.account("svb")))
+    (site / "account.jsonl").write_text("\n".join(map(json.dumps, operator.account("svb"))))
     entry.erased = None
-    given = ("account", site / "account.json", "--received", site / "received.jsonl", "--secret-file", site / "secret")
+    given = ("account", site / "account.jsonl", "--received", site / "received.jsonl", "--secret-file", site / "secret")
     result = run(*given)
     assert (result.exit_code, "(erased-uncompared)" in result.stdout) == (2, True)
     document = json.loads(run(*given, "--json").stdout)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from integrator_audit.completeness.cosigning import CheckedDay
-from integrator_audit.completeness.dossier import MAX_LINE, Dossier, open_lines
+from integrator_audit.completeness.dossier import Dossier
 from integrator_audit.completeness.labels import PERIOD
+from integrator_audit.completeness.lines import MAX_LINE, open_lines
 from integrator_audit.completeness.memory import Memory, Withheld
 from integrator_audit.completeness.unlisted import Order, release
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable

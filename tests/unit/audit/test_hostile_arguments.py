@@ -74,7 +74,7 @@ class World:
             "fsck": (root / "log/s0.sqlite", "--vkey", root / "log.vkey", *vault),
             "verify-receipt": (root / "opening.json", *files, "--without-witnesses"),
             "history": (root / "history.json", *epochs, *trust, *state, "--number-file", root / "number"),
-            "account": (root / "account.json", *epochs, *trust, *state, *recipient),
+            "account": (root / "account.jsonl", *epochs, *trust, *state, *recipient),
             "cosign": (root / "dossier", *epochs, *state, *logs, *cosigner, *out),
             "prove": (root / "log/s0.sqlite", 3, *out, "--for", "supervisor", *vault),
             "export": (root / "log/s0.sqlite", *out),
@@ -112,7 +112,7 @@ def world(filled: Place, tmp_path_factory: pytest.TempPathFactory) -> World:
     lines = [json.dumps(line).encode() for line in operator.dossier()]
     files: dict[str, bytes | str] = {
         "history.json": json.dumps(operator.history(ANN)),
-        "account.json": json.dumps(operator.account("svb")),
+        "account.jsonl": "\n".join(map(json.dumps, operator.account("svb"))),
         "number": ANN,
         "secret": operator.secret_of("svb"),
         "policy": POLICY,

@@ -17,7 +17,7 @@ from integrator_audit.completeness.history import Asked, History, read_history, 
 from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.labels import DAY, PERIOD, label_of
 from integrator_audit.completeness.pages import erase_leaves
-from integrator_audit.completeness.presenting import Sealed, account, document_bytes, history
+from integrator_audit.completeness.presenting import Sealed, account_lines, document_bytes, history
 from integrator_audit.halfyear import first_day, last_day, period_of
 from integrator_audit.store import Erasure
 from tests.unit.audit.schema_check import breaches, schema
@@ -153,12 +153,12 @@ def test_an_account_answers_each_day_with_parts_a_and_d(place: Installation) -> 
     place.deliver(4, recipient="groeifonds")
     place.at(1)
     sealer.seal_due()
-    document = account(sealed(place), FIRST, FIRST, recipient="svb", secret=place.recipients.secret("svb"))
-    entries = document["entries"]
-    assert isinstance(entries, list)
+    made = account_lines(sealed(place), FIRST, FIRST, recipient="svb", secret=place.recipients.secret("svb"))
+    lines = [json.loads(line) for line in made]
+    entries = [line["entry"] for line in lines if "entry" in line]
     assert len(entries) == 3
     rules = schema("account.v1")
-    assert not list(breaches(document, rules, rules))
+    assert not [breach for line in lines for breach in breaches(line, rules, rules)]
     assert {tuple(sorted(set(one) & set("ADSP"))) for one in entries} == {("A", "D")}
     assert not any("S" in one for one in entries)
 

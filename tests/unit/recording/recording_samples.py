@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -332,3 +333,8 @@ def ledger_at(root: Path) -> Generator[LedgerWriter]:
     finally:
         ledger.close()
         vault.close()
+
+
+def unpacked(parts: Iterable[bytes]) -> list[bytes]:
+    """Return the lines of a document that was handed out as gzip."""
+    return zlib.decompress(b"".join(parts), wbits=31).splitlines(keepends=True)

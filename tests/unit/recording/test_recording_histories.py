@@ -272,6 +272,16 @@ def test_nobody_is_given_what_is_anothers(running: Running, path: str, who: str,
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
+def test_an_agency_is_given_its_account_as_lines(running: Running) -> None:
+    packed = running.get("/v1/accounts/groeifonds", AGENCY.name)
+    assert packed.headers["content-type"] == "application/gzip"
+    head, *lines = map(json.loads, world.unpacked([packed.content]))
+    assert (head["schema"], head["recipient"]) == ("dienstenintegrator/account/v1", "groeifonds")
+    assert sum("entry" in line for line in lines) == 9
+    refused = running.get("/v1/accounts/groeifonds?last=2999-01-01", AGENCY.name)
+    assert (refused.status_code, refused.json()["code"]) == (400, "days")
+
+
 def test_the_supervisor_can_rebuild_every_list_from_the_dossier_and_account_for_every_entry(running: Running) -> None:
     packed = running.get("/v1/dossier", "supervisor")
     assert packed.headers["content-type"] == "application/gzip"

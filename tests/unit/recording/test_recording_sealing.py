@@ -29,7 +29,8 @@ from integrator.recording.readers import Readers
 from integrator.recording.sealed import Histories, Range
 from integrator_audit import LedgerReader, Verifier, read_part
 from integrator_audit import errors as audit
-from integrator_audit.completeness.account import AskedAccount, Received, read_account, verify_account
+from integrator_audit.completeness.account import AccountDocument, AskedAccount, verify_account
+from integrator_audit.completeness.doubleentry import Received
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
 from integrator_audit.completeness.history import Asked, History, read_history, verify_history
 from integrator_audit.completeness.members import Delivery, DeliverySequence
@@ -211,7 +212,7 @@ async def test_an_agency_finds_the_delivery_of_a_record_that_was_set_aside(tmp_p
         await place.sealed(TODAY)
 
         def compare() -> list[tuple[str, str]]:
-            document = read_account(document_bytes(histories(place).account("groeifonds", Range())))
+            document = AccountDocument(world.unpacked(histories(place).account("groeifonds", Range())))
             asked = AskedAccount(Accounts().secret("groeifonds"), today=TODAY + 1)
             account = verify_account(document, days_of(place), map(received, (1, 2, 3, 4)), asked)
             return [(finding.code, finding.where.rpartition(" ")[2]) for finding in account.findings]

@@ -23,14 +23,14 @@ from integrator.recording.readers import Readers
 from integrator.recording.sealed import Range
 from integrator.recording.withholding import Withholding
 from integrator_audit import Entry, LedgerReader, Signer, Vault, Verifier, read_part
-from integrator_audit.completeness.account import AskedAccount, Received, read_account, verify_account
+from integrator_audit.completeness.account import AccountDocument, AskedAccount, verify_account
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier
 from integrator_audit.completeness.dossier import Dossier
+from integrator_audit.completeness.doubleentry import Received
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.members import Delivery, DeliverySequence
 from integrator_audit.completeness.memory import Memory
 from integrator_audit.completeness.padding import padding_entries
-from integrator_audit.completeness.presenting import document_bytes
 from integrator_audit.completeness.unlisted import Order
 from integrator_audit.halfyear import date_of, day_of, start_of
 from integrator_audit.sources import DirectorySource
@@ -109,7 +109,7 @@ def agreed(place: Place, count: int) -> list[str]:
     """What the agency finds when it compares what it received."""
     sequence = DeliverySequence("agency.groeifonds.startbedrag.brp.person", 2, 2)
     received = [Received(Delivery(sequence, one, world.read_value(one))) for one in range(1, count + 1)]
-    document = read_account(document_bytes(histories(place).account("groeifonds", Range())))
+    document = AccountDocument(world.unpacked(histories(place).account("groeifonds", Range())))
     asked = AskedAccount(Accounts().secret("groeifonds"), day_of(place.clock.now))
     return [finding.code for finding in verify_account(document, days_of(place), received, asked).findings]
 

@@ -305,19 +305,44 @@ class Operator:
             }
             for period in periods
         ]
-        document = self._document("history", asked, letters="AS", span=(first, last))
+        document = self._document(asked, span=(first, last))
         return document | {"keys": keys}
 
-    def account(self, recipient: str, *, first: int = 0, last: int | None = None) -> Document:
-        """Return the account of a recipient."""
+    def account(self, recipient: str, *, first: int = 0, last: int | None = None) -> list[Document]:
+        """Return the lines of the account of a recipient."""
         last = len(self.leaves) - 1 if last is None else last
-        secret = self.secret_of(recipient)
-        asked = [
-            (epoch, DAY, self.sealed[epoch].recipients, label_of(secret, DAY, epoch))
-            for epoch in range(first, last + 1)
+        periods = range(period_of(first), period_of(last) + 1)
+        lines: list[Document] = [
+            {
+                "schema": "dienstenintegrator/account/v1",
+                "recipient": recipient,
+                "epochs": {"origin": EPOCHS, "first": first, "last": last},
+                "shards": [
+                    {"period": period, "shard": shard, "origin": self.origin(shard, period)}
+                    for period in periods
+                    for shard in self.shards
+                ],
+            }
         ]
-        document = self._document("account", asked, letters="AD", span=(first, last))
-        return document | {"recipient": recipient}
+        for epoch in range(first, last + 1):
+            trie, label = self.sealed[epoch].recipients, label_of(self.secret_of(recipient), DAY, epoch)
+            item = trie.lists.get(label)
+            if item is None:
+                end, places = _nothing(trie, label), []
+            else:
+                salt, places = item
+                end = {"leaf": {"salt": to_base64(salt), "m": len(places)}}
+            siblings = [to_base64(sibling) for sibling in prove(trie.leaves, label).siblings]
+            lines.append({"day": epoch, "siblings": siblings, "end": end})
+            for place in places:
+                entry = self.at(place, period_of(epoch))
+                size = self.leaves[epoch].range_of(place[0]).end  # type: ignore[union-attr]
+                if entry.erased:
+                    opening = self.opening(entry, "A", size=size)
+                    lines.append({"erased": {"ground": entry.erased, "opening": opening}})
+                else:
+                    lines.append({"entry": self.opening(entry, "AD", size=size)})
+        return lines
 
     def received(self, recipient: str) -> list[Document]:
         """Return what an honest agency noted."""
@@ -369,9 +394,7 @@ class Operator:
                     releases.append({"release": self.opening(entry, "ADSP", size=item.end)})
         return lines + releases
 
-    def _document(
-        self, kind: str, asked: list[tuple[int, int, Trie, bytes]], *, letters: str, span: tuple[int, int]
-    ) -> Document:
+    def _document(self, asked: list[tuple[int, int, Trie, bytes]], *, span: tuple[int, int]) -> Document:
         answers: list[Document] = []
         openings: list[Document] = []
         erased: list[Document] = []
@@ -379,11 +402,8 @@ class Operator:
         for epoch, level, trie, label in asked:
             period = period_of(epoch)
             proof = prove(trie.leaves, label)
-            end: Document
-            if label not in trie.contents:
-                end = {"empty": True} if proof.end is None else {"other": _named(proof.end)}
-            elif (item := trie.lists[label]) is None:
-                end = {"erased": {"hL": to_base64(trie.contents[label]), "ground": "retention"}}
+            if (item := trie.lists.get(label)) is None:
+                end = _nothing(trie, label)
             else:
                 end = {"leaf": {"salt": to_base64(item[0]), "list": [list(place) for place in item[1]]}}
                 for place in item[1]:
@@ -393,11 +413,11 @@ class Operator:
                     if entry.erased:
                         erased.append({"ground": entry.erased, "opening": self.opening(entry, "A", size=size)})
                     else:
-                        openings.append(self.opening(entry, letters, size=size))
+                        openings.append(self.opening(entry, "AS", size=size))
             siblings = [to_base64(sibling) for sibling in proof.siblings]
             answers.append({"epoch": epoch, "level": level, "siblings": siblings, "end": end})
         return {
-            "schema": f"dienstenintegrator/{kind}/v1",
+            "schema": "dienstenintegrator/history/v1",
             "epochs": {"origin": EPOCHS, "first": span[0], "last": span[1]},
             "shards": [
                 {"period": period, "shard": shard, "origin": self.origin(shard, period)}
@@ -514,6 +534,14 @@ def _rows(name: str, trie: Trie, piece: int) -> list[Document]:
         lines.append(first | {"list": places[:piece]})
         lines += [{"list": places[at : at + piece]} for at in range(piece, len(places), piece)]
     return lines
+
+
+def _nothing(trie: Trie, label: bytes) -> Document:
+    """Return where a proof ends that lists nothing under a label, or no longer."""
+    if label in trie.contents:
+        return {"erased": {"hL": to_base64(trie.contents[label]), "ground": "retention"}}
+    end = prove(trie.leaves, label).end
+    return {"empty": True} if end is None else {"other": _named(end)}
 
 
 def _named(leaf: Leaf) -> Document:

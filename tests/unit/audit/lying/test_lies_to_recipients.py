@@ -15,7 +15,7 @@ from integrator_audit.openingfile import opening_json
 from integrator_audit.parts import part, read_part
 from integrator_audit.receiptcheck import Received, check_receipt
 from tests.unit.audit.lying.catching import ANN, BOB, by_cosigner, by_person, by_recipient, deliver_some, ordinary
-from tests.unit.audit.lying.operator import Kept, Operator
+from tests.unit.audit.lying.operator import Document, Kept, Operator
 from tests.unit.audit.lying.verifiers import account_of
 
 
@@ -118,18 +118,29 @@ def test_entries_for_persons_whom_a_delivery_was_not_about_are_found_by_a_recipi
 
 def test_a_day_without_a_recipients_list_and_an_entry_left_out_of_it_are_found_by_the_recipient() -> None:
     operator = ordinary()
+
+    def found(document: list[Document]) -> set[str]:
+        return by_recipient(operator, operator.received("svb"), document=document)
+
     document = operator.account("svb")
-    del document["days"][1]
-    assert by_recipient(operator, operator.received("svb"), document=document) == {"day-missing"}
-    document = operator.account("svb")
-    del document["entries"][0]
-    assert by_recipient(operator, operator.received("svb"), document=document) == {"entry-not-opened"}
+    assert found(document) == set()
+    (first, second, third) = [at for at, line in enumerate(document) if "day" in line]
+    assert found(document[:second] + document[third:]) == {"day-missing"}
+    left_out = document[: first + 1] + document[first + 2 :]
+    assert found(left_out) == {"entry-not-opened"}
+    # The number itself is part of what is hashed.
+    listed = document[first]["end"]["leaf"]
+    left_out[first] = document[first] | {"end": {"leaf": listed | {"m": listed["m"] - 1}}}
+    assert found(left_out) == {"trie-proof-root"}
+    twice = document[: first + 2] + document[first + 1 :]
+    assert found(twice) == {"list-order"}
+    more = document[:second] + document[third + 1 : third + 2] + document[second:]
+    assert found(more) == {"entry-not-listed"}
     foreign = prove(operator.sealed[1].recipients.leaves, label_of(operator.secret_of("uwv"), DAY, 1))
     assert foreign.end is not None
     end = {"other": {"label": to_base64(foreign.end.label), "hL": to_base64(foreign.end.content)}}
     document = operator.account("svb")
-    document["days"][1] = document["days"][1] | {"end": end}
-    assert by_recipient(operator, operator.received("svb"), document=document) == {"trie-proof-foreign"}
+    assert found([*document[:second], document[second] | {"end": end}, *document[third:]]) == {"trie-proof-foreign"}
 
 
 def test_somebody_elses_entry_in_a_recipients_list_is_found_by_the_recipient() -> None:
@@ -169,6 +180,6 @@ def test_one_answer_for_a_half_year_is_found_by_the_recipient() -> None:
     label = label_of(operator.secret_of("svb"), PERIOD, 0)
     proof = prove(operator.sealed[last_day(0)].recipients.leaves, label)
     assert (proof.siblings, proof.end) == ((), None)
-    answer = {"epoch": last_day(0), "level": PERIOD, "siblings": [], "end": {"empty": True}}
-    lie = document | {"days": [answer], "entries": [], "shards": []}
-    assert by_recipient(operator, [], document=lie) == {"day-unknown"}
+    answer = {"day": last_day(0), "siblings": [], "end": {"empty": True}}
+    assert by_recipient(operator, [], document=[document[0], answer]) == {"day-missing"}
+    assert by_recipient(operator, [], document=[document[0], answer | {"level": PERIOD}]) == {"document-malformed"}

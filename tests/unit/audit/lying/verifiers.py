@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from integrator_audit.completeness.account import Account, AskedAccount, read_account, read_received, verify_account
+from integrator_audit.completeness.account import Account, AccountDocument, AskedAccount, read_received, verify_account
 from integrator_audit.completeness.cosigning import CheckedDay, Rules, check_dossier
 from integrator_audit.completeness.dossier import Dossier
 from integrator_audit.completeness.epochlog import EpochLog, Trust, read_epoch_log
@@ -33,11 +34,12 @@ def history_of(operator: Operator, document: Document, number: str, **asked: Any
 
 def account_of(operator: Operator, recipient: str, received: list[Document], **asked: Any) -> Account:
     """Return the comparison of an agency's own list with the account that it is given."""
-    document = asked.pop("document", None) or operator.account(recipient)
+    document: Iterable[Document] = asked.pop("document", None) or operator.account(recipient)
     given = {"today": day_of(operator.now() * 1000)} | asked
     question = AskedAccount(operator.secret_of(recipient), **given)
     lines = read_received(json.dumps(item).encode() + b"\n" for item in received)
-    return verify_account(read_account(json.dumps(document).encode()), epochs_of(operator), lines, question)
+    encoded = AccountDocument(json.dumps(line).encode() for line in document)
+    return verify_account(encoded, epochs_of(operator), lines, question)
 
 
 def cosigned(operator: Operator, memory: Memory | None = None, lines: list[Document] | None = None) -> list[CheckedDay]:
