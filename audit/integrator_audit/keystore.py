@@ -92,6 +92,10 @@ class KeyStore(Protocol):
         """Return the kept label key (y) of those of these persons for whom there is one in this period."""
         ...
 
+    def has_labels(self, period: int) -> bool:
+        """Say whether anybody has a label key in this period: then days were sealed that list somebody."""
+        ...
+
     def keep_labels(self, labels: Mapping[bytes, bytes], period: int) -> None:
         """Keep label keys by pseudonym; what is kept already stays. When this returns, all are durable."""
         ...

@@ -136,6 +136,11 @@ class Vault:
                     found[pseudonym] = self._wrapping.unwrap(generation, LABEL, name, wrapped)
         return found
 
+    def has_labels(self, period: int) -> bool:
+        """Say whether anybody has a label key in this period: then days were sealed that list somebody."""
+        with self._lock:
+            return bool(self._tables.rows("SELECT 1 FROM label WHERE period = ? LIMIT 1", (period,)))
+
     def keep_labels(self, labels: Mapping[bytes, bytes], period: int) -> None:
         """Keep label keys by pseudonym; what is kept already stays. When this returns, all are durable."""
         nonces = _draws(len(labels), NONCE_SIZE)

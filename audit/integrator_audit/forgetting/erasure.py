@@ -25,7 +25,7 @@ logs say. It is complete when the generation of keys has changed (`finish`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -53,7 +53,6 @@ from integrator_audit.store import EntryRow, Erasure, Ground, Store
 
 CHUNK: Final = 2_000
 """Entries in one transaction."""
-_LOOKED_AT: Final = 500
 RELEASES: Final = f'"{RELEASE_MEMBER}":'.encode()
 """What part D of an entry that releases another one has in it."""
 
@@ -125,7 +124,9 @@ class Eraser:
             if not log.store.is_closed():
                 message = f"{log.origin} is due and was not closed; close it first (its half-year is long over)"
                 raise Refused("erase-open-log", message)
-            self._need_index(log.period, (subject for subject, _ in log.store.persons_between(0, size)))
+            # Label keys are made when a day is sealed, and go with the last list: one is enough to know of lists.
+            if log.shard is not None:
+                self._need_index(listed=self._keys.has_labels(log.period))
             limit = self._sealed_end(log, size)
             for start in range(0, size, CHUNK):
                 stop = min(start + CHUNK, size)
@@ -157,7 +158,7 @@ class Eraser:
         if not all(map(self._has_all_shards, periods)):
             raise Refused("erase-shards", "give all shards of the half-year: a person's key is the same in all of them")
         for period in periods:
-            self._need_index(period, [order.subject])
+            self._need_index(listed=bool(self._keys.labels([order.subject], period)))
         erased = lists = waiting = 0
         for number, period in enumerate(periods, 1):
             ready: dict[Log, list[int]] = {}
@@ -290,9 +291,9 @@ class Eraser:
         log.store.erase([Erasure(row.number, ground) for row in rows])
         return len(rows)
 
-    def _need_index(self, period: int, persons: Iterable[bytes]) -> None:
-        """Refuse to go on without the index where one of the first of these persons was listed in a sealed day."""
-        if self._index is None and self._keys.labels(islice(persons, _LOOKED_AT), period):
+    def _need_index(self, *, listed: bool) -> None:
+        """Refuse to go on without the index where sealed days list who is meant."""
+        if self._index is None and listed:
             message = "days were sealed that list these persons: give the index too, which keeps those lists"
             raise Refused("erase-index", message)
 

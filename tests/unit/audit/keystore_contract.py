@@ -177,10 +177,12 @@ class KeyStoreContract:
         assert (vault.destroy_class(CLASS), vault.destroy_class(CLASS)) == (1, 0)
         assert vault.person(PEOPLE[0], CLASS) is None
         assert vault.person(PEOPLE[0], key_class(53, 2)) is not None
+        assert [vault.has_labels(period) for period in (52, 53, 54)] == [False, True, True]
         keeping = [PEOPLE[0], PEOPLE[5], PEOPLE[0]]
         assert vault.destroy_labels(53, keeping=iter(keeping)) == 2
         assert vault.labels(PEOPLE, 53) == {PEOPLE[0]: b"y"}
         assert (vault.destroy_labels(53), vault.labels(PEOPLE, 53)) == (1, {})
+        assert [vault.has_labels(period) for period in (53, 54)] == [False, True]
         assert vault.labels(PEOPLE, 54) == {PEOPLE[0]: b"w"}
 
     def test_a_renewed_key_seals_and_the_older_one_still_opens_until_it_is_destroyed(self, kept: Kept) -> None:

@@ -448,6 +448,18 @@ def test_the_first_line_of_the_register_is_on_disk_with_the_files_name(
     assert synced == [tmp_path / "r", tmp_path]
 
 
+def test_one_list_among_many_people_who_were_listed_nowhere_is_not_forgotten_with_the_index(house: House) -> None:
+    others = [number.to_bytes(32, "big") for number in range(1_000)]
+    house.append([entry(1, subject=subject)._replace(retention=2) for subject in others if subject < CANARY])
+    listed = house.append([entry(2, subject=CANARY)._replace(retention=2)])
+    house.seal("2026-11-02", {CANARY: list(listed)})
+    house.ledger.freeze()
+    with pytest.raises(Refused) as caught:
+        house.eraser().by_retention(due_day(PERIOD, 2))
+    assert caught.value.code == "erase-index"
+    assert set(house.opened(listed[0])) == {"A", "D", "S"}, "nothing was erased"
+
+
 def test_the_register_survives_a_line_that_was_cut_by_a_crash(tmp_path: Path) -> None:
     register = Register(tmp_path / "r")
     register.erased("s0", {"order": 3}, at=NOW)
