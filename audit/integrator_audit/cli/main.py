@@ -21,6 +21,7 @@ from integrator_audit.cli import (
     account,
     checking,
     cosign,
+    creating,
     forgetting,
     history,
     keys,
@@ -52,7 +53,7 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]  typer keeps it: 
     """Verify a disclosure ledger without trusting who keeps it."""
 
 
-app.command("create")(operating.create_command)
+app.command("create")(creating.create_command)
 app.command("export")(operating.export_command)
 app.command("prove")(operating.prove_command)
 app.command("dossier")(operating.dossier_command)

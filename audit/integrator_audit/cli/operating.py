@@ -1,4 +1,4 @@
-"""The commands of who keeps logs: `create` one, `export` its public files, `prove` an entry, compile a `dossier`."""
+"""The commands of who keeps logs: `export` their public files, `prove` an entry, compile a `dossier`, `fsck-index`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from integrator_audit.cli.answering import (
     print_findings,
     progress,
 )
-from integrator_audit.cli.keys import read_signer, write_new
+from integrator_audit.cli.keys import write_new
 from integrator_audit.cli.places import read_place
 from integrator_audit.completeness.compiling import dossier_lines, scan_releases
 from integrator_audit.completeness.indexcheck import check_index
@@ -35,21 +35,12 @@ from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.errors import Invalid, Refused, Unavailable
 from integrator_audit.halfyear import number_of, period_of_origin
 from integrator_audit.openingfile import opening_json, opening_proof
-from integrator_audit.rawlog import RawLog
 from integrator_audit.reader import LedgerReader
 from integrator_audit.store import Reading
-from integrator_audit.stores import is_url, open_reading, open_store
+from integrator_audit.stores import open_reading
 from integrator_audit.vault import Vault
-from integrator_audit.writer import LogWriter
 
 _SHARD: Final = re.compile(r"(?:^|/)s(0|[1-9][0-9]{0,4})(?:-[0-9]{4}h[12])?$", re.ASCII)
-
-
-class Kind(StrEnum):
-    """What the leaves of a log are."""
-
-    ENTRIES = "entries"
-    LEAVES = "leaves"
 
 
 class Audience(StrEnum):
@@ -66,35 +57,6 @@ VaultOption = Annotated[
 GenerationsOption = Annotated[
     Path | None, typer.Option("--generation-key", help="The vault's key, or the directory with all its generations.")
 ]
-
-
-def create_command(
-    place: Annotated[str, typer.Argument(metavar="LOG", help="The new ledger file, or a postgresql:// URL.")],
-    key: Annotated[Path, typer.Option(help="The log's secret key (keygen log); its name is the log's origin.")],
-    *,
-    kind: Annotated[
-        Kind, typer.Option(help="Entries about somebody or of the institution; public leaves for the log of days.")
-    ] = Kind.ENTRIES,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a new log with its first, empty checkpoint."""
-    with answering(as_json=as_json):
-        signer = read_signer(key)
-        # The message does not name the place: a URL may hold a password.
-        if not is_url(place) and Path(place).exists():
-            raise Refused("log-exists", "there is a file at that place already; name another one")
-        store = open_store(place, origin=signer.name)
-        try:
-            if store.identity() is not None:
-                raise Refused("log-exists", f"there is a log {signer.name} at that place already")
-            (RawLog if kind is Kind.LEAVES else _Entries)(store, signer=signer)
-        finally:
-            store.close()
-        _answer(
-            {"origin": signer.name, "vkey": signer.vkey, "kind": kind.value, "size": 0},
-            f"{signer.name}: empty. Its verifier key is {signer.vkey}",
-            as_json=as_json,
-        )
 
 
 def export_command(
@@ -239,12 +201,6 @@ def _sealed(
                 stack.callback(reader.close)
                 readers.setdefault(period, {})[int(shard[1])] = reader
         yield Sealed(days, listed, lambda period: readers.get(period, {})), logs, vault
-
-
-class _Entries(LogWriter):
-    """The writer of a log of entries that only makes the log: it needs no keys."""
-
-    KIND = "entries"
 
 
 class _LogsOf:

@@ -27,11 +27,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from integrator_audit.completeness.beginning import first_leaves
 from integrator_audit.completeness.epoch import (
     EpochLeaf,
-    EpochRules,
     ShardRange,
-    blank_leaf,
     check_sequence,
 )
 from integrator_audit.completeness.index import Altered, Cut, IndexStore, Shape, Trie
@@ -149,31 +148,7 @@ class Sealer:
         if self._epochs.size:
             return self._epochs.size
         period = period_of(today)
-        ranges = tuple(ShardRange(shard, 0, 0, EMPTY_ROOT) for shard in sorted(self._logs(period).shards))
-        label_key = self._label_key(period)
-        leaves: list[bytes] = []
-        for epoch in range(today):
-            leaf = blank_leaf(epoch, sealed_at=now - today + epoch + 1)
-            if epoch >= first_day(period):
-                leaf = EpochLeaf(
-                    epoch,
-                    period,
-                    leaf.sealed_at,
-                    label_key,
-                    leaf.consumed,
-                    0,
-                    EMPTY_ROOT,
-                    ranges,
-                    0,
-                    0,
-                    EMPTY,
-                    EMPTY,
-                    EMPTY,
-                )
-            leaves.append(leaf.encode())
-        rules = EpochRules()
-        for leaf in leaves:
-            rules.take(leaf)
+        leaves = first_leaves(now, shards=self._logs(period).shards, label_key=self._label_key(period))
         self._index.begin(0)
         self._index.fill(0, leaves)
         self._append(leaves, now)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from typer.testing import CliRunner
 
 from integrator_audit import Verifier, verify_opening
@@ -18,7 +19,8 @@ from integrator_audit.openingfile import read_opening
 from integrator_audit.sources import DirectorySource
 from integrator_audit.verify import verify_log
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN
-from tests.unit.audit.sealing_samples import FIRST, Installation, key
+from tests.unit.audit.label_samples import label_signer
+from tests.unit.audit.sealing_samples import FIRST, HOST, Installation, key
 
 
 @pytest.fixture
@@ -47,6 +49,66 @@ def test_a_new_log_is_made_once_and_is_a_whole_log(tmp_path: Path, kind: str) ->
     assert run("fsck", tmp_path / "log.sqlite", "--vkey", made["vkey"])["result"] == "holds"
     again = run("create", tmp_path / "log.sqlite", "--key", tmp_path / "key", code=2)
     assert again["code"] == "log-exists"
+
+
+def days(place: Installation, *more: object) -> list[object]:
+    """Return how a log of days is made, with its key and label key in files."""
+    name = f"{HOST}/epochs"
+    (place.directory / "epochs.key").write_text(key(name).text)
+    public = load_der_public_key(label_signer().spki)
+    (place.directory / "label.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (place.directory / "label.der").write_bytes(label_signer().spki)
+    (place.directory / "secret.pem").write_bytes(label_signer().pem)
+    made = ["create", place.epoch_file, "--key", place.directory / "epochs.key", "--kind", "days"]
+    return [*made, "--index", place.index_file, *more]
+
+
+@pytest.mark.parametrize("form", ["pem", "der"])
+def test_a_log_of_days_that_was_made_is_the_one_that_a_sealer_begins(
+    place: Installation, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    place.shards = 2
+    place.at(0)
+    monkeypatch.setattr("time.time_ns", lambda: place.now * 1_000_000)
+    made = run(*days(place, "--label-key", place.directory / f"label.{form}", "--shard", 1, "--shard", 0))
+    assert (made["origin"], made["size"], made["first"]) == (f"{HOST}/epochs", FIRST, date_of(FIRST).isoformat())
+    sealer = place.sealer()
+    assert sealer.begin() == FIRST
+    place.deliver(1, 2)
+    place.at(1)
+    (sealed,) = sealer.seal_due()
+    assert (sealed.epoch, sealed.listed) == (FIRST, 2)
+    leaves = place.leaves()
+    place.close()
+    again = Installation(place.directory / "again", shards=2)
+    again.directory.mkdir()
+    again.at(0)
+    again.sealer().begin()
+    assert again.leaves() == leaves[:-1]
+    again.close()
+    assert run(*days(place), code=2)["code"] == "log-exists"
+    checked = run("fsck-index", place.index_file, "--epochs", place.epoch_file)
+    assert (checked["result"], checked["days"]) == ("holds", FIRST + 1)
+
+
+def test_a_log_of_days_is_not_made_from_half_of_what_it_takes(place: Installation) -> None:
+    label = ("--label-key", place.directory / "label.pem")
+    for given, code in [
+        ((), "create-options"),
+        (label, "create-options"),
+        (("--shard", 0), "create-options"),
+        (("--shard", 0, "--label-key", place.directory / "secret.pem"), "label-key-file"),
+        (("--shard", 0, "--label-key", place.directory / "epochs.key"), "label-key-file"),
+        (("--shard", 0, *label, "--kind", "entries"), "create-options"),
+    ]:
+        assert run(*days(place, *given), code=2)["code"] == code
+        assert not place.epoch_file.exists()
+        assert not place.index_file.exists()
+    place.begun()
+    place.epoch_file.unlink()
+    place.close()
+    assert run(*days(place, "--shard", 0, *label), code=2)["code"] == "index-exists"
+    assert not place.epoch_file.exists()
 
 
 def test_the_public_files_of_a_log_verify_and_a_closed_log_is_told(place: Installation, tmp_path: Path) -> None:
