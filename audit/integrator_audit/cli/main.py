@@ -28,6 +28,7 @@ from integrator_audit.cli import (
     monitor,
     operating,
     receipts,
+    sampling,
     searching,
     whole,
     witness,
@@ -64,6 +65,7 @@ app.command("verify-receipt")(receipts.verify_receipt_command)
 app.command("history")(history.history_command)
 app.command("account")(account.account_command)
 app.command("cosign")(cosign.cosign_command)
+app.add_typer(sampling.app, name="sample")
 app.add_typer(forgetting.app, name="erase")
 app.command("keygen")(keys.keygen_command)
 app.add_typer(keys.rotate)

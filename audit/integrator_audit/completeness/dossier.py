@@ -167,6 +167,11 @@ class Dossier:
             fields.end()
             yield recompute(opening)
 
+    def skip(self) -> None:
+        """Pass over what is left of this day."""
+        while (fields := self._lines.peek()) is not None and not fields.has("day"):
+            self._lines.take()
+
     def end(self) -> None:
         """Raise `Tampered` (`dossier-order`) when something stands after the last day."""
         self._lines.end()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from integrator_audit.cli.main import app
+from integrator_audit.encoding import to_base64
 from integrator_audit.note import Note, Signer
 from integrator_audit.openingfile import opening_json
 from integrator_audit.witnessing.cosignature import verified_cosignatures
+from tests.unit.audit.label_samples import certificate, label_signer
 from tests.unit.audit.lying.files import MemorySource
 from tests.unit.audit.lying.operator import CHECKER, POLICY, SUPERVISOR, Document, Operator
 
-ANN = "bsn:999990019"
+ANN, BOB = "bsn:999990019", "bsn:999990020"
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +332,7 @@ def test_a_line_of_what_was_received_that_is_too_long_says_nothing_of_the_ledger
 ) -> None:
     (site / "received").write_bytes(b"x" * 2_000_000)
     given = ("--received", site / "received", "--secret-file", site / "secret")
-    result = run("account", site / "account.json", *given, "--json")
+    result = run("account", site / "account.jsonl", *given, "--json")
     assert (result.exit_code, json.loads(result.stdout)["code"]) == (2, "received-line")
 
 
@@ -350,3 +353,58 @@ def test_a_log_whose_checkpoint_cannot_be_read_is_named_to_the_cosigner(site: Pa
     result = cosign(site, operator)
     assert (result.exit_code, "checkpoint-malformed" in result.stderr) == (1, True), result.output
     assert str(site / "s0") in result.stderr
+
+
+def sampled(site: Path, operator: Operator, *arguments: object) -> Result:
+    given = ["--epochs", site / "epochs", "--vkey", operator.epoch_signer.vkey, "--state", site / "state"]
+    return CliRunner().invoke(app, [str(item) for item in ("sample", *arguments, *given)])
+
+
+def test_the_supervisor_draws_asks_and_compares(site: Path, operator: Operator) -> None:
+    days = ("--first", "2000-01-01", "--last", "2000-01-03")
+    made = sampled(site, operator, "draw", "--count", 100, "--out", site / "sample", *days, "--json")
+    assert made.exit_code == 0, made.output
+    told = json.loads(made.stdout)
+    head, *lines = map(json.loads, (site / "sample").read_text().splitlines())
+    assert (told["drawn"], told["first"], stat.S_IMODE((site / "sample").stat().st_mode)) == (
+        len(lines),
+        "2000-01-01",
+        0o600,
+    )
+    again = sampled(site, operator, "draw", "--count", 1, "--out", site / "sample", "--json")
+    assert (again.exit_code, json.loads(again.stdout)["code"]) == (2, "file-exists")
+
+    check = ("check", site / "sample", site / "dossier.jsonl.gz", "--memory", site / "memory")
+    early = sampled(site, operator, *check, "--json")
+    assert (early.exit_code, json.loads(early.stdout)["code"]) == (2, "sample-days")
+    assert cosign(site, operator).exit_code == 0
+    unanswered = sampled(site, operator, *check)
+    assert unanswered.exit_code == 2
+    assert "(sample-unanswered)" in unanswered.stdout
+    assert json.loads(sampled(site, operator, *check, "--json").stdout)["code"] == "sample-unanswered"
+
+    roots = [to_base64(root) for root in certificate()]
+    head["keys"] = [{"period": 0, "spki": to_base64(label_signer().spki), "certificate": roots}]
+    for line in lines:
+        number = operator.at((line["shard"], line["index"])).number
+        line["people"] = [{"number": number, "y": to_base64(operator.y(number, 0))}] if number else []
+
+    def answered(changed: list[Document]) -> Result:
+        (site / "sample").write_text("\n".join(map(json.dumps, [head, *changed])))
+        return sampled(site, operator, *check)
+
+    result = answered(lines)
+    assert result.exit_code == 0, result.output
+    assert "12 drawn entries stand under their person, 12 are listed under nobody." in result.stdout
+    at = next(at for at, line in enumerate(lines) if line["people"] and line["people"][0]["number"] == ANN)
+    wrong = {"number": BOB, "y": to_base64(operator.y(BOB, 0))}
+    result = answered([*lines[:at], lines[at] | {"people": [wrong]}, *lines[at + 1 :]])
+    assert result.exit_code == 1
+    assert "(attribution-other)" in result.stdout
+    assert ANN not in result.output
+    assert BOB not in result.output
+    document = json.loads(sampled(site, operator, *check, "--json").stdout)
+    assert (document["result"], document["attributed"], len(document["findings"])) == ("failed", 11, 1)
+    # Where only what is unlisted was drawn, nothing was compared.
+    result = answered([line for line in lines if not line["people"]])
+    assert (result.exit_code, "(sample-unlisted)" in result.stderr) == (2, True)

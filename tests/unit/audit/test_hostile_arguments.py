@@ -15,10 +15,13 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from integrator_audit.cli.main import app
+from integrator_audit.completeness.memory import Memory
 from integrator_audit.note import Signer
 from tests.unit.audit.audit_samples import GENERATION_KEY, Place, signer
 from tests.unit.audit.lying.files import MemorySource
-from tests.unit.audit.lying.operator import CHECKER, POLICY, SUPERVISOR, Operator
+from tests.unit.audit.lying.operator import CHECKER, EPOCHS, POLICY, SUPERVISOR, Operator
+from tests.unit.audit.lying.verifiers import cosigned
+from tests.unit.audit.test_sampling import answered
 
 ANN = "bsn:999990019"
 OFFLINE = [Signer.generate(f"{name}.example") for name in ("alice", "bob")]
@@ -76,6 +79,8 @@ class World:
             "history": (root / "history.json", *epochs, *trust, *state, "--number-file", root / "number"),
             "account": (root / "account.jsonl", *epochs, *trust, *state, *recipient),
             "cosign": (root / "dossier", *epochs, *state, *logs, *cosigner, *out),
+            "sample draw": (*epochs, *state, "--count", 9, *out),
+            "sample check": (root / "sample", root / "dossier", "--memory", root / "memory", *epochs, *state),
             "prove": (root / "log/s0.sqlite", 3, *out, "--for", "supervisor", *vault),
             "export": (root / "log/s0.sqlite", *out),
             "create": (new / "log", "--key", root / "log.key"),
@@ -94,7 +99,20 @@ class World:
 
 
 COMMANDS = [
-    *("verify", "monitor", "fsck", "verify-receipt", "history", "account", "cosign", "prove", "export", "create"),
+    *(
+        "verify",
+        "monitor",
+        "fsck",
+        "verify-receipt",
+        "history",
+        "account",
+        "cosign",
+        "sample draw",
+        "sample check",
+        "prove",
+        "export",
+        "create",
+    ),
     *("index", "search", "whole", "verify-whole", "erase finish", "erase status"),
     *("rotate root", "rotate prepare", "rotate sign", "rotate join"),
 ]
@@ -118,6 +136,7 @@ def world(filled: Place, tmp_path_factory: pytest.TempPathFactory) -> World:
         "policy": POLICY,
         "received": "\n".join(json.dumps(line) for line in operator.received("svb")),
         "dossier": gzip.compress(b"\n".join(lines)),
+        "sample": "\n".join(map(json.dumps, answered(operator))),
         "epochs.vkey": operator.epoch_signer.vkey,
         "checker.key": CHECKER.text,
         "checker.vkey": CHECKER.key.vkey,
@@ -133,6 +152,9 @@ def world(filled: Place, tmp_path_factory: pytest.TempPathFactory) -> World:
     for shard in operator.shards:
         write(operator.shard_source(shard, 0), root / f"s{shard}")
         files[f"s{shard}.vkey"] = operator.signer(operator.origin(shard, 0)).vkey
+    memory = Memory(EPOCHS, random=bytes)
+    cosigned(operator, memory)
+    memory.save(root / "memory")
     (root / "generations").mkdir()
     for name, content in files.items():
         (root / name).write_bytes(content if isinstance(content, bytes) else content.encode())
