@@ -5,17 +5,20 @@
 - With the vault the encrypted parts are opened and compared with their hashes; without it only their seals are.
 - Nothing is repaired, nothing is written.
 
-LIMIT: that a whole row is gone of those that nothing else names (the log's closing, a published note, the checkpoint of
-an earlier day, what was set aside) or that a known ground of erasure became the other one cannot be seen in the file.
+- What the file does not tell of itself, that it was closed and the checkpoints of earlier days, the log of days does.
+
+LIMIT: that a whole row is gone of those that nothing else names (a published note, what was set aside; without the log
+of days the closing and earlier checkpoints) or that a ground of erasure became the other one cannot be seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from integrator_audit.checkpoint import LogKeys
+from integrator_audit.daycheck import DayEnd, check_day_ends
 from integrator_audit.errors import Invalid, Tampered
 from integrator_audit.findings import Finding, Findings, Progress, no_progress
 from integrator_audit.keystore import KeyStore
@@ -34,7 +37,8 @@ from integrator_audit.uniqueness import Repeated
 class Report:
     """What a check of one file found. `opened` says whether the vault was given; `left_out` counts unlisted findings.
 
-    `vkey` is the key that the file names as its own, or the one that was given.
+    `vkey` is the key that the file names as its own, or the one that was given. `days` counts the ends of sealed days
+    that were compared.
     """
 
     origin: str
@@ -43,6 +47,7 @@ class Report:
     opened: bool
     findings: tuple[Finding, ...]
     left_out: int
+    days: int = 0
 
     @property
     def holds(self) -> bool:
@@ -50,25 +55,27 @@ class Report:
         return not self.findings
 
 
-def fsck(
+def fsck(  # noqa: PLR0913  a file, and what it is compared with
     place: Path | str,
     *,
     vault: KeyStore | None = None,
     verifier: LogKeys | None = None,
     origin: str | None = None,
+    day_ends: Callable[[str], Sequence[DayEnd]] = lambda _origin: (),
     progress: Progress = no_progress,
 ) -> Report:
     """Check the ledger at `place`: the path of a file, or a `postgresql://` URL.
 
     `verifier` is the log's key from elsewhere; without it the log's own is used. In a database with several logs,
-    `origin` or the URL's `schema` says which.
+    `origin` or the URL's `schema` says which. `day_ends` gives the ends of the sealed days of a log by its origin
+    (`completeness.dayends.day_ends`), from a log of days that was checked itself.
 
     Raises `Unavailable` when there is no such file or server, or it is lost meanwhile, `Refused` when it is no ledger.
     """
     rows = open_rows(place, origin=origin)
     try:
         with rows.snapshot():
-            return _Check(rows, vault=vault, keys=verifier, progress=progress).run()
+            return _Check(rows, vault=vault, keys=verifier, day_ends=day_ends, progress=progress).run()
     finally:
         rows.close()
 
@@ -76,16 +83,25 @@ def fsck(
 class _Check:
     """One run over one file."""
 
-    def __init__(self, rows: RawRows, *, vault: KeyStore | None, keys: LogKeys | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        rows: RawRows,
+        *,
+        vault: KeyStore | None,
+        keys: LogKeys | None,
+        day_ends: Callable[[str], Sequence[DayEnd]],
+        progress: Progress,
+    ) -> None:
         self._rows = rows
         self._vault = vault
         self._keys = keys
+        self._day_ends = day_ends
         self._progress = progress
         self._findings = Findings()
         self._kind = "entries"
 
     def run(self) -> Report:
-        origin, size = "", 0
+        origin, size, days = "", 0, 0
         try:
             self._report(self._rows.structure())
             keys = self._identify()
@@ -97,11 +113,14 @@ class _Check:
                 self._report(self._rows.indexes())
                 tables.check_entries(size if self._kind == "entries" else 0)
                 tables.check_rest(size)
+                ends = self._day_ends(origin)
+                check_day_ends(self._rows, ends, self._findings)
+                days = len(ends)
         except Tampered as error:
             self._findings.add("database-damaged", "store", error.message)
         vkey = "" if self._keys is None else self._keys.for_size(0)[0].vkey
         opened = self._vault is not None
-        return Report(origin, vkey, size, opened, self._findings.items, self._findings.left_out)
+        return Report(origin, vkey, size, opened, self._findings.items, self._findings.left_out, days)
 
     def _report(self, found: Iterator[Wrong]) -> None:
         for wrong in found:
@@ -154,6 +173,7 @@ class _Check:
                 for first, other in repeated.pairs():
                     message = f"it commits to the same as entry {first}: randomness was used twice, or a row was copied"
                     self._findings.add("entry-repeated", f"row of entry {other}", message)
+        notes.finish()
         check.finish()
         self._check_tile_rows(size)
         return size

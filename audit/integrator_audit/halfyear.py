@@ -23,6 +23,7 @@ LAST_DAY: Final = (date(9999, 6, 30) - DAY_ZERO).days
 _START: Final = (DAY_ZERO - date(1970, 1, 1)).days
 _SUFFIX = re.compile(r"-([0-9]{4})h([12])", re.ASCII)
 _NAME = re.compile(r"([0-9]{4})h([12])", re.ASCII)
+_SHARD = re.compile(r"(?:^|/)s(0|[1-9][0-9]{0,4})(?:-[0-9]{4}h[12])?$", re.ASCII)
 
 
 def day_of(at: int) -> int:
@@ -84,6 +85,12 @@ def period_of_origin(origin: str) -> int:
     if found is None or int(found[1]) < DAY_ZERO.year:
         return 0
     return period_of_name(origin[-6:])
+
+
+def shard_of_origin(origin: str) -> int | None:
+    """Return the number of a shard by the end of its log's origin (`…/s3-2026h2`), None for another log."""
+    found = _SHARD.search(origin)
+    return None if found is None else int(found[1])
 
 
 def _checked(day: int) -> int:

@@ -58,6 +58,13 @@ class NoteCheck:
                 self._findings.add(self._next.code, self._next.where, message)
             self._next = next(self._notes, None)
 
+    def finish(self) -> None:
+        """Name the notes of more entries than the tree has, which nothing was compared with."""
+        while self._next is not None:
+            message = "it is of more entries than the log has: this is an older backup, or rows are gone"
+            self._findings.add(self._next.code, self._next.where, message)
+            self._next = next(self._notes, None)
+
     def _in_order(self) -> Iterator[_Due]:
         """Check each note's own row and yield what it says, by size."""
         query = (

@@ -35,8 +35,11 @@ from integrator_audit.cli.trust import (
     read_state,
     read_trust,
 )
+from integrator_audit.completeness.dayends import day_ends
+from integrator_audit.completeness.epoch import EpochLeaf, check_log
 from integrator_audit.encoding import to_base64
 from integrator_audit.fsck import Report, fsck
+from integrator_audit.reader import LedgerReader
 from integrator_audit.sources import open_source
 from integrator_audit.verify import Verification, verify_log
 from integrator_audit.witnessing.policy import MAX_AGE
@@ -80,6 +83,10 @@ def fsck_command(  # noqa: PLR0913  each is an option of the command
         Path | None,
         typer.Option(help="The file with the 32-byte key of the vault, or the directory with its generations."),
     ] = None,
+    epochs: Annotated[
+        str | None,
+        typer.Option(help="The log of days, to miss a closing or the checkpoint of a sealed day: a file or a URL."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Re-derive everything in a ledger from its rows and name what does not fit.
@@ -91,11 +98,27 @@ def fsck_command(  # noqa: PLR0913  each is an option of the command
         given = vkey is not None or keys is not None or keys_root is not None
         verifier = read_trust(vkey, None, keys=keys, root=keys_root, state=None).keys if given else None
         opened = open_vault(vault, generation_key)
+        days = [] if epochs is None else _days(epochs)
         reports: list[tuple[str, Report]] = []
         for file in files:
             with progress(Path(file).name, as_json=as_json) as shown:
-                reports.append((file, fsck(read_place(file), vault=opened, verifier=verifier, progress=shown)))
+                report = fsck(
+                    read_place(file),
+                    vault=opened,
+                    verifier=verifier,
+                    day_ends=lambda origin: day_ends(days, origin),
+                    progress=shown,
+                )
+            reports.append((file, report))
         _tell_reports(reports, as_json=as_json)
+
+
+def _days(place: str) -> list[EpochLeaf]:
+    reader = LedgerReader.open(read_place(place))
+    try:
+        return check_log(reader.leaves(0, reader.size))
+    finally:
+        reader.close()
 
 
 def _tell_verification(result: Verification, trust: Trust, *, as_json: bool) -> None:
@@ -156,6 +179,7 @@ def _tell_reports(reports: Sequence[tuple[str, Report]], *, as_json: bool) -> No
                 "size": report.size,
                 "vkey": report.vkey,
                 "vault": report.opened,
+                "days": report.days,
             }
             | findings_json(report.findings, report.left_out)
             for path, report in reports
@@ -168,6 +192,8 @@ def _tell_reports(reports: Sequence[tuple[str, Report]], *, as_json: bool) -> No
             )
             verdict = "everything holds" if report.holds else "FAILED"
             print(f"{path}: {report.origin}, {report.size} entries: {verdict}.")
+            if report.days:
+                print(f"{path}: compared with the ends of {report.days} sealed days.")
             if not report.opened:
                 print(f"{path}: parts D, S and P were checked by their seals only; give --vault to open them.")
     raise typer.Exit(HOLDS if holds else FAILED)

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 what is stored does not hold, 2 not done, or not all: entr
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,7 +23,7 @@ from integrator_audit.forgetting.erasure import Erased, Eraser, Log
 from integrator_audit.forgetting.orders import MAX_ORDER, ErasureOrder
 from integrator_audit.forgetting.register import Register
 from integrator_audit.generationkeys import FileGenerationKeys
-from integrator_audit.halfyear import day_of, number_of
+from integrator_audit.halfyear import day_of, number_of, shard_of_origin
 from integrator_audit.store import Ground
 from integrator_audit.stores import open_erasing
 from integrator_audit.vault import Vault
@@ -34,8 +33,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-_SHARD = re.compile(r"(?:^|/)s(0|[1-9][0-9]{0,4})(?:-[0-9]{4}h[12])?$", re.ASCII)
 
 LogsArgument = Annotated[list[str], typer.Argument(metavar="LOG...", help="Ledger files, or postgresql:// URLs.")]
 VaultOption = Annotated[str, typer.Option(help="The vault with the keys of persons: a file or a URL.")]
@@ -162,8 +159,7 @@ def _eraser(
             identity = store.identity()
             if identity is None:
                 raise Unavailable("ledger-empty", f"{log} holds no log yet")
-            found = _SHARD.search(identity.origin)
-            opened.append(Log(identity.origin, int(found[1]) if found else None, store))
+            opened.append(Log(identity.origin, shard_of_origin(identity.origin), store))
         listed = None
         if index is not None:
             listed = open_index_erasing(read_place(index))

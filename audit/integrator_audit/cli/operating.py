@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -33,14 +32,12 @@ from integrator_audit.completeness.lines import write_lines
 from integrator_audit.completeness.presenting import Sealed
 from integrator_audit.completeness.sealing import PeriodLogs
 from integrator_audit.errors import Invalid, Refused, Unavailable
-from integrator_audit.halfyear import number_of, period_of_origin
+from integrator_audit.halfyear import number_of, period_of_origin, shard_of_origin
 from integrator_audit.openingfile import opening_json, opening_proof
 from integrator_audit.reader import LedgerReader
 from integrator_audit.store import Reading
 from integrator_audit.stores import open_reading
 from integrator_audit.vault import Vault
-
-_SHARD: Final = re.compile(r"(?:^|/)s(0|[1-9][0-9]{0,4})(?:-[0-9]{4}h[12])?$", re.ASCII)
 
 
 class Audience(StrEnum):
@@ -194,12 +191,12 @@ def _sealed(
             identity = reading.identity()
             if identity is None:
                 raise Unavailable("ledger-empty", "one of the given places holds no log yet")
-            period, shard = period_of_origin(identity.origin), _SHARD.search(identity.origin)
-            logs.add(period, None if shard is None else int(shard[1]), reading)
+            period, shard = period_of_origin(identity.origin), shard_of_origin(identity.origin)
+            logs.add(period, shard, reading)
             if shard is not None:
                 reader = LedgerReader.open(read_place(place), vault=vault)
                 stack.callback(reader.close)
-                readers.setdefault(period, {})[int(shard[1])] = reader
+                readers.setdefault(period, {})[shard] = reader
         yield Sealed(days, listed, lambda period: readers.get(period, {})), logs, vault
 
 

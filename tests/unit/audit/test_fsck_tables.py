@@ -115,7 +115,10 @@ def test_any_change_of_any_column_is_found(whole: Place, tmp_path: Path, table: 
 
 @pytest.mark.parametrize("table", sorted({table for table, _ in columns()} - {"set_aside", "published", "closing"}))
 def test_a_missing_row_of_any_table_is_found(whole: Place, tmp_path: Path, table: str) -> None:
-    """LIMIT: what was set aside, published notes, earlier days' ends and a log's end stand nowhere else in the file."""
+    """LIMIT: what was set aside, published notes, earlier days' ends and a log's end stand nowhere else in the file.
+
+    The log of days names the last two (`test_fsck_days`).
+    """
     file = tmp_path / "changed.sqlite"
     shutil.copyfile(whole.ledger_file, file)
     with closing(sqlite3.connect(file)) as connection, connection:
