@@ -37,17 +37,24 @@ def replace_file(path: Path, content: bytes, *, mode: int = _ANYBODY) -> None:
         file.write(content)
 
 
-def create_file(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
-    """Write a file, for its owner only unless `mode` says otherwise, when there is none.
+@contextmanager
+def creating(path: Path, *, mode: int = PRIVATE) -> Generator[BinaryIO]:
+    """Give a file to write, for its owner only unless `mode` says otherwise, which is there when the block ends.
 
-    Raises `FileExistsError` when there is one: of two processes the first makes it, and nothing is replaced.
+    Raises `FileExistsError` when there is one by then: of two processes the first makes it, and nothing is replaced.
     """
     with _aside(path, mode) as (aside, file):
-        file.write(content)
+        yield file
         _sync_and_close(file)
         os.link(aside, path)
         aside.unlink()
     sync_directory(path.parent)
+
+
+def create_file(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
+    """Write a file, as `creating` does."""
+    with creating(path, mode=mode) as file:
+        file.write(content)
 
 
 def make_directory(directory: Path, *, mode: int = 0o777) -> None:

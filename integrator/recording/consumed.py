@@ -72,7 +72,7 @@ def releasable(files: LedgerFiles, *, backed_up_until: date) -> Release | None:
 
 
 def _newest_sealed(files: LedgerFiles) -> date | None:
-    if EPOCHS not in files.logs():
+    if not files.has(EPOCHS):
         return None
     with translated(), contextlib.closing(open_reading(files.store(EPOCHS))) as reading:
         head = reading.head()

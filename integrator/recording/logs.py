@@ -34,7 +34,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from integrator.domain.errors import Refused
+from integrator.domain.errors import Refused, Tampered
 from integrator_audit.stores import INDEX_SCHEMA, LOG_SCHEMA, in_schema, log_schemas, schema_of
 
 INSTITUTION = "institution"
@@ -205,6 +205,10 @@ class LedgerFiles:
         """
         return sorted(path.stem for path in self.root.glob("*.vkey") if is_log(path.stem))
 
+    def has(self, log: str) -> bool:
+        """Tell whether `log` is one of `logs()`."""
+        return is_log(log) and self.vkey(log).is_file()
+
     def series(self, series: str) -> list[str]:
         """Return the logs of one series that exist here, the oldest first."""
         return [name for name in self.logs() if series_of(name) == series]
@@ -222,14 +226,20 @@ class LedgerFiles:
         return sorted(path.stem.removeprefix("labels-") for path in self.root.glob("labels-*.json"))
 
     def read_label_key(self, half: str) -> LabelKeyFile | None:
-        """Return the public label key of a half-year, or `None` before it was made."""
+        """Return the public label key of a half-year, or `None` before it was made.
+
+        Raises `Tampered` (`label-key-file`) for a file that holds none.
+        """
+        path = self.label_key(half)
         try:
-            told = json.loads(self.label_key(half).read_text("utf-8"))
+            told = json.loads(path.read_text("utf-8"))
+            return LabelKeyFile(
+                base64.b64decode(told["spki"]), tuple(base64.b64decode(root) for root in told["certificate"])
+            )
         except FileNotFoundError:
             return None
-        return LabelKeyFile(
-            base64.b64decode(told["spki"]), tuple(base64.b64decode(root) for root in told["certificate"])
-        )
+        except (ValueError, KeyError, TypeError):
+            raise Tampered("label-key-file", f"{path} is damaged: remove it, it is written anew.") from None
 
     @property
     def index(self) -> Path | str:

@@ -22,7 +22,7 @@ from integrator_audit.stores import open_reading
 @contextmanager
 def open_log(files: LedgerFiles, log: str) -> Generator[LedgerReader]:
     """Lend a reader of one log that opens part A only. Raises `Unavailable` (`no-log`)."""
-    if log not in files.logs():
+    if not files.has(log):
         raise Unavailable("no-log", "There is no such log here, or not yet.")
     with translated():
         reader = LedgerReader.open(files.store(log))
@@ -45,7 +45,7 @@ class Readers:
 
     def __contains__(self, log: str) -> bool:
         """Tell whether there is a log of that name here."""
-        return log in self._files.logs()
+        return self._files.has(log)
 
     def reader(self, log: str) -> LedgerReader:
         """Return the reader of the log called `log`. Raises `Unavailable` (`no-log`)."""
@@ -99,7 +99,8 @@ class Readers:
 
     def label_keys(self) -> dict[str, dict[str, object]]:
         """Return the public label keys by half-year: `spki` and the nine roots of `certificate`, in base64."""
-        return {half: json.loads(self._files.label_key(half).read_text("utf-8")) for half in self._files.label_halves()}
+        found = ((half, self._files.read_label_key(half)) for half in self._files.label_halves())
+        return {half: json.loads(key.text) for half, key in found if key is not None}
 
     def unlisted(self, log: str) -> int:
         """Return how many entries of a log are listed under nobody: padding, and what an order withholds."""

@@ -16,11 +16,10 @@ import asyncio
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from integrator import telemetry
-from integrator.domain.errors import Busy, Refused, Tampered, Unavailable
+from integrator.domain.errors import Busy, Refused, Unavailable
 from integrator.recording.consumed import note
 from integrator.recording.failures import translated
 from integrator.recording.keeper import pause, write, write_once
@@ -175,7 +174,7 @@ class Days:
         if path.is_file():
             return
         service = self.labels.service
-        _write(path, LabelKeyFile(service.spki(period), tuple(service.certificate(period))).text)
+        write(path, LabelKeyFile(service.spki(period), tuple(service.certificate(period))).text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +210,6 @@ class _Logs:
         self._open.clear()
 
     def _reading(self, log: str) -> Reading | None:
-        if log not in self._open and log in self._files.logs():
+        if log not in self._open and self._files.has(log):
             self._open[log] = open_reading(self._files.store(log))
         return self._open.get(log)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole, if it is not there with this text. Raises `Unavailable`, or `Tampered` for another text."""
-    if not path.is_file():
-        write(path, text)
-    elif path.read_text("utf-8") != text:
-        raise Tampered("ledger-other-key", f"{path} holds another key than the one that is used.")

@@ -25,6 +25,7 @@ from integrator_audit.completeness.epochlog import AHEAD, EpochLog, Trust
 from integrator_audit.completeness.following import Follower
 from integrator_audit.completeness.lines import open_lines
 from integrator_audit.completeness.memory import Memory
+from integrator_audit.durable import replace_file
 from integrator_audit.errors import Invalid, Refused, Tampered
 from integrator_audit.halfyear import date_of
 from integrator_audit.note import Note, join_note
@@ -142,7 +143,7 @@ def _check_out(path: Path, origin: str) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     try:
-        path.write_bytes(data)
+        replace_file(path, data)
     except OSError as error:
         raise Refused("file-unwritable", f"{path} cannot be written: {error.strerror}; run again") from error
 

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from integrator_audit.cli.answering import FAILED, HOLDS, UNKNOWN, JsonOption, a
 from integrator_audit.cli.places import read_place
 from integrator_audit.cli.searching import LedgerArgument, conditions
 from integrator_audit.cli.trust import PolicyOption, StateOption, known_keys, read_policy, read_state
+from integrator_audit.durable import creating
 from integrator_audit.encoding import to_base64
 from integrator_audit.errors import Invalid, Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress
@@ -61,7 +64,10 @@ def whole_command(  # noqa: PLR0913  each is an option of the command
     with answering(as_json=as_json):
         store = open_reading(read_place(ledger))
         try:
-            with out.open("xb") as file, progress("writing", as_json=as_json) as shown:
+            if out.exists():
+                # Said before the work; who makes it meanwhile is not written over either.
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            with creating(out, mode=0o666) as file, progress("writing", as_json=as_json) as shown:
                 written = write_whole(
                     store, file, start=start, stop=stop, close_unlisted=close_unlisted, progress=shown
                 )

@@ -40,8 +40,11 @@ class Sealed:
     shards: Callable[[int], Mapping[int, LedgerReader]]
 
     def leaf(self, epoch: int) -> EpochLeaf:
-        """Return a sealed day."""
-        return EpochLeaf.parse(self.epochs.leaf(epoch))
+        """Return a sealed day; raise `Tampered` (`epoch-leaf`) when what is kept of it is none."""
+        try:
+            return EpochLeaf.parse(self.epochs.leaf(epoch))
+        except Invalid as error:
+            raise Tampered("epoch-leaf", f"the log of days holds no day {epoch}: {error.message}") from error
 
     @property
     def newest(self) -> int:

@@ -258,3 +258,15 @@ def test_a_citizens_view_has_the_same_bytes_and_the_same_work_whether_or_not_som
     bytes_control, _, steps_control = _ledger_with_an_unlisted_entry(control, 1, monkeypatch, listed=True)
     assert bytes_control != bytes_one
     assert steps_control > steps_one
+
+
+def test_a_leaf_that_is_none_is_the_logs_damage_and_not_the_askers_mistake() -> None:
+    class Logs:
+        size = 5
+
+        def leaf(self, epoch: int) -> bytes:
+            return b"\x10" + bytes([epoch])
+
+    with pytest.raises(Tampered) as caught:
+        Sealed(Logs(), None, lambda _: {}).leaf(3)  # type: ignore[arg-type]
+    assert caught.value.code == "epoch-leaf"

@@ -253,3 +253,15 @@ def test_a_list_never_overwrites_a_file(run: Run, made: Place, whole: Path) -> N
     before = whole.read_bytes()
     assert run("whole", made.ledger_file, whole).exit_code == 2
     assert whole.read_bytes() == before
+
+
+def test_a_list_that_could_not_be_written_leaves_no_file_and_one_that_is_there_stays(
+    run: Run, made: Place, tmp_path: Path
+) -> None:
+    path = tmp_path / "s0.whole"
+    assert run("whole", made.ledger_file, path, "--stop", 10**9).exit_code == 2
+    assert not list(tmp_path.iterdir())
+    path.write_text("another list")
+    result = run("whole", made.ledger_file, path)
+    assert (result.exit_code, path.read_text()) == (2, "another list")
+    assert "exists" in result.stderr
