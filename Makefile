@@ -39,7 +39,7 @@ test: setup ## every tier: lint, unit, real Kafka and PostgreSQL, foreign verifi
 unit unit-audit native kafka fault fault-ledger postgresql conformance browser e2e shared lint: setup ## one tier of the tests
 	@$(BIN)/python -m tests.tiers $@
 
-fault-ledger-whole: setup ## every write step of every life of a ledger's writer, killed and failed: takes an hour or more
+fault-ledger-whole: setup ## every write step of every life of a ledger's writer, killed and failed: a quarter of an hour on two cores
 	INTEGRATOR_TEST_EVERY_FAULT=1 $(BIN)/python -m pytest -n 2 --verbose tests/fault_ledger/test_steps.py
 
 clean: ## remove the virtual environment and caches of this checkout
