@@ -59,6 +59,60 @@ def test_what_was_damaged_at_random_is_accepted_by_both_or_by_neither(
     assert len(vectors) >= 300
 
 
+_HOSTILE: list[Any] = [
+    None,
+    True,
+    -1,
+    1.5,
+    2**53,
+    "",
+    "__proto__",
+    "\ud800",
+    "\ufeff",
+    "AB==",
+    "AA\n==",
+    "A" * 1_000_000,
+]
+_HOSTILE += [[], [[0]], {}, {"__proto__": {}}, {"toString": 1}]
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    return [path, *(place for key, item in items for place in _places(item, (*path, key)))]
+
+
+def _replaced(value: Any, path: tuple[Any, ...], other: Any) -> Any:
+    if not path:
+        return other
+    copy = value.copy()
+    copy[path[0]] = _replaced(copy[path[0]], path[1:], other)
+    return copy
+
+
+@pytest.mark.parametrize("kind", ["opening", "day", "label-key"])
+def test_a_value_of_any_other_kind_is_refused_with_a_code(in_node: Judge, kind: str) -> None:
+    vector = next(vector for vector in VECTORS if vector["kind"] == kind and "proves" in vector)
+    member = {"opening": "file", "day": "day", "label-key": "key"}[kind]
+    document = json.loads(vector[member]) if kind == "opening" else vector[member]
+    tried = [_replaced(document, place, other) for place in _places(document) for other in _HOSTILE]
+    changed = [value for value in tried if value != document]
+    files = [json.dumps(value) if kind == "opening" else value for value in changed]
+    said = in_node([vector | {member: file} for file in files])
+    stumbled = [(str(file)[:200], one) for file, one in zip(files, said, strict=True) if ":" in one.get("code", ":")]
+    assert stumbled == []
+    assert len(said) > 50
+
+
+def test_a_buffer_without_a_length_is_no_file(page: Any) -> None:
+    vector = next(vector for vector in VECTORS if vector["name"] == "citizen")
+    script = """async ([vector, size]) => {
+        const file = size === null ? null : new TextEncoder().encode(vector.file.padEnd(size)).buffer;
+        return verifyOpening(file, { vkey: vector.vkey }).then(() => "accepted", (error) => error.code);
+    }"""
+    for size in (None, 1, 1 << 21):
+        assert page.evaluate(script, [vector, size]) == "opening-malformed"
+
+
 def test_a_text_is_read_like_the_bytes_of_a_file(page: Any) -> None:
     vector = next(vector for vector in VECTORS if vector["name"] == "citizen")
     assert page.evaluate("v => verifyOpening(v.file, { vkey: v.vkey })", vector) == vector["proves"]

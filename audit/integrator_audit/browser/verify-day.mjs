@@ -69,7 +69,8 @@ export function readEpochLeaf(bytes) {
 /** Check the label key of a half-year and the signature `y` under it over the person's number, "scheme:value".
  *
  * Returns the secret from which the person's labels follow; it is theirs alone. */
-export async function verifyLabelKey({ period, spki, certificate, y }, { number, leaf }) {
+export async function verifyLabelKey(given, { number, leaf }) {
+  const { period, spki, certificate, y } = given ?? malformed("there is no label key");
   const name = utf8(number), isNumber = /^[^:]+:./.test(number) && name.length <= 0xffff;
   if (!isNumber) fail("person-number", "a person's number is given as scheme:value, for instance bsn:…");
   const key = bytesOf(spki), digits = hex(key), wrong = (what) => fail("label-key", `the label key ${what}`);

@@ -70,7 +70,8 @@ function parse(text) {
 /** Read the text or bytes of a file. */
 export function readDocument(file) {
   const bytes = typeof file === "string" ? utf8(file) : file;
-  return bytes.length > MAX_FILE ? malformed(`a file has at most ${MAX_FILE} bytes`) : parse(decode(bytes));
+  const isFile = ArrayBuffer.isView(bytes) && bytes.byteLength <= MAX_FILE; // a buffer itself says no length
+  return isFile ? parse(decode(bytes)) : malformed(`a file is text or an array of at most ${MAX_FILE} bytes`);
 }
 /** Return what a part says. Its bytes are the one form of that: comparing finds white space, escapes and the like. */
 function readPart(bytes) {
