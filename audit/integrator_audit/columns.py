@@ -1,7 +1,7 @@
-"""Checks what comes out of a database column by column, because SQLite lets any column hold any type and any number.
+"""Checks what comes out of a database column by column: SQLite lets any column hold anything, PostgreSQL be altered.
 
 - t text, b bytes, B bytes or nothing, i a number from 0 on, I one or nothing, m a moment in milliseconds, v a number of
-  32 bits.
+  32 bits, o a truth value, a a list of numbers.
 - A column is looked at as a whole, at the speed of C: a million rows cost a tenth of a second for each column.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from integrator_audit.errors import Tampered
 
-What = Literal["ledger", "vault", "index", "search"]
+What = Literal["ledger", "vault", "index", "search", "witness"]
 Row = tuple[Any, ...]
 
 _NOTHING: Final = type(None)
@@ -23,6 +23,8 @@ _TYPES: Final[dict[str, set[type]]] = {
     "I": {int, _NOTHING},
     "m": {int},
     "v": {int},
+    "o": {bool},
+    "a": {list},
 }
 _LARGEST: Final = {"i": (1 << 63) - 1, "m": (1 << 53) - 1, "v": (1 << 32) - 1}
 
@@ -34,6 +36,8 @@ def typed(types: str, rows: list[Row], *, what: What = "ledger") -> list[Row]:
             raise damaged("a column has another type than it was made with", what=what)
         if kind in _LARGEST and not 0 <= min(column) <= max(column) <= _LARGEST[kind]:
             raise damaged("a number is out of range", what=what)
+        if kind == "a":
+            typed("i", [(number,) for numbers in column for number in numbers], what=what)
     return rows
 
 
@@ -44,4 +48,5 @@ def typed_row(types: str, row: Row | None, *, what: What = "ledger") -> Row | No
 
 def damaged(problem: str, *, what: What = "ledger") -> Tampered:
     """Return the error about a damaged file."""
-    return Tampered(f"{what}-damaged", f"the file of the {what} is damaged: {problem}; run fsck")
+    advice = "never go on with an older copy of it" if what == "witness" else "run fsck"
+    return Tampered(f"{what}-damaged", f"the file of the {what} is damaged: {problem}; {advice}")

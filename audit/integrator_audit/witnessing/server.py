@@ -43,7 +43,12 @@ class WitnessServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a connection when there is a place for it."""
         if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except BaseException:
+                # No thread could be started, so none gives the place back.
+                self._places.release()
+                raise
         else:
             self.shutdown_request(request)
 
@@ -93,8 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/add-checkpoint":
             return self._send(Answer(404, TEXT_TYPE, b"there is only add-checkpoint here\n"), close=True)
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
-            return self._send(Answer(411, TEXT_TYPE, b"a request says its Content-Length\n"), close=True)
+        # Two lengths, or one of a proxy's kind only: who stands before us may see other requests here than we do.
+        is_told = length.isascii() and length.isdigit() and len(self.headers.get_all("Content-Length", ())) == 1
+        if not is_told or "Transfer-Encoding" in self.headers:
+            return self._send(Answer(411, TEXT_TYPE, b"a request says its Content-Length, once\n"), close=True)
         if len(length) > 9 or int(length) > MAX_TAKEN:
             message = f"a request has at most {MAX_TAKEN} bytes\n".encode()
             return self._send(Answer(413, TEXT_TYPE, message), close=True)
@@ -111,6 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the latest cosigned checkpoint of a log."""
+        # A body that nobody reads would be the next request.
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True
         match = _CHECKPOINT.fullmatch(self.path)
         try:
             note = None if match is None else self._witness.checkpoint(match[1])
@@ -141,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         if answer.status == 405:
             self.send_header("Allow", "POST")
-        if close:
+        if close or self.close_connection:
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()

@@ -2,20 +2,23 @@
 
 - Source: https://c2sp.org/tlog-witness. `Witness.add_checkpoint` decides; `witnessing.server` moves the bytes.
 - The check against the last size and the new record are one transaction, and it is on disk before the answer goes out.
+- A file that is damaged, or is no longer the one at its path, cosigns nothing: whose state is unknown says so (500).
 - Two signed checkpoints of one size that differ are kept as evidence: no witness needs to be believed about them.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from integrator_audit.checkpoint import TreeHead
-from integrator_audit.database import is_new, opening, transaction, translated
-from integrator_audit.errors import AuditError, Invalid, Refused, Tampered
+from integrator_audit.checkpoint import TreeHead, read_head
+from integrator_audit.columns import damaged
+from integrator_audit.database import check_plain, is_new, opening, transaction, translated
+from integrator_audit.errors import AuditError, Invalid, Refused, Tampered, Unavailable
 from integrator_audit.merkle import EMPTY_ROOT, verify_consistency
 from integrator_audit.note import Note, NoteKey, join_note, verify_note
 from integrator_audit.witnessing.addcheckpoint import (
@@ -44,12 +47,15 @@ class Witness:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        path: Path,
         cosigner: Cosigner,
         logs: Mapping[str, Sequence[NoteKey]],
         clock: Callable[[], float],
     ) -> None:
         """Use `open` instead."""
         self._connection = connection
+        self._path = path
+        self._file = _identity(path)
         self._cosigner = cosigner
         self._clock = clock
         self._keys = logs
@@ -63,8 +69,16 @@ class Witness:
     ) -> Witness:
         """Open the witness's file at `path`, or create it; `logs` says which keys it trusts for which origin.
 
-        Raises `Refused` when the file is something else, `Unavailable` when it cannot be opened.
+        Raises `Refused` when the file is something else, `Unavailable` when it cannot be opened, `Tampered`
+        (`witness-damaged`) when what it remembers of a log is not what it cosigned.
         """
+        size, log = path.stat().st_size if path.is_file() else None, Path(f"{path}-wal")
+        if size == 0 or (size is None and log.exists()):
+            message = (
+                f"{path.name} is empty, or gone beside its {log.name}: what this witness cosigned is lost. Restore the "
+                "newest state, or go on under a new key; if it never cosigned anything, remove the file"
+            )
+            raise Tampered("witness-damaged", message)
         with opening(path, what="witness") as connection:
             with transaction(connection):
                 if is_new(connection):
@@ -75,7 +89,10 @@ class Witness:
             marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
             if marks != [APPLICATION_ID, FORMAT]:
                 raise Refused("witness-file", f"{path} is not the file of a witness of this version")
-        return cls(connection, cosigner, logs, clock)
+            check_plain(connection, "witness")
+            for row in connection.execute("SELECT origin, size, root, note FROM log"):
+                _check_remembered(*row)
+            return cls(connection, path, cosigner, logs, clock)
 
     def close(self) -> None:
         """Close the file."""
@@ -98,8 +115,8 @@ class Witness:
         if origin is None:
             return None
         with self._lock, translated("witness"):
-            row = self._connection.execute("SELECT note FROM log WHERE origin = ?", (origin,)).fetchone()
-        return None if row is None else row[0]
+            row = self._remembered(origin)
+        return None if row is None else row[2]
 
     def add_checkpoint(self, body: bytes) -> Answer:
         """Answer a request; what it cosigned is on disk when this returns. Raises what the file's errors are."""
@@ -136,7 +153,7 @@ class Witness:
                     self._connection.execute("ROLLBACK")
 
     def _extend(self, request: AddCheckpoint, head: TreeHead, text: bytes) -> Answer:
-        row = self._connection.execute("SELECT size, root, note FROM log WHERE origin = ?", (head.origin,)).fetchone()
+        row = self._remembered(head.origin)
         size, root, cosigned = row or (0, EMPTY_ROOT, b"")
         conflict = Answer(409, SIZE_TYPE, f"{size}\n".encode())
         # SPEC tlog-witness: "The witness MUST check that the old size matches the size of the latest checkpoint it
@@ -166,7 +183,18 @@ class Witness:
         statement = "INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?)"
         self._connection.execute(statement, (head.origin, head.size, head.root, note))
         self._connection.execute("COMMIT")
+        # A file that was deleted or replaced takes every write, and none of them is there at the next start.
+        if _identity(self._path) != self._file:
+            message = f"{self._path.name} is not the file that this witness opened: start it again with the right one"
+            raise Unavailable("witness-moved", message)
         return Answer(200, TEXT_TYPE, format_signatures([signature]))
+
+    def _remembered(self, origin: str) -> tuple[int, bytes, bytes] | None:
+        """Return size, root and note of the last cosigned checkpoint of a log; raise `Tampered` when they differ."""
+        row = self._connection.execute("SELECT size, root, note FROM log WHERE origin = ?", (origin,)).fetchone()
+        if row is not None:
+            _check_remembered(origin, *row)
+        return row
 
     def _verified(self, data: bytes) -> bytes:
         """Return a note, whose signatures of known keys were verified, without the others."""
@@ -183,6 +211,25 @@ class Witness:
             statement = "INSERT INTO evidence VALUES (?, ?, ?, ?)"
             self._connection.execute(statement, (head.origin, head.size, cosigned, contradicting))
             self._connection.execute("COMMIT")
+
+
+def _check_remembered(origin: object, size: object, root: object, note: object) -> None:
+    """Compare what is remembered with the note that was cosigned: half of a damaged row must not answer for the log."""
+    try:
+        said = None if not isinstance(note, bytes) else read_head(Note.parse(note).unverified_text)
+    except Invalid:
+        said = None
+    if said is None or (said.origin, said.size, said.root) != (origin, size, root):
+        raise damaged("what it remembers of a log is not what it cosigned", what="witness")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and number of the file at a path, None when there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _answer(status: int, message: str) -> Answer:
