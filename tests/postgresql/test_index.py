@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from integrator_audit import Refused
+from integrator_audit import Refused, Tampered
+from integrator_audit.completeness.index import Trie
 from integrator_audit.completeness.indexes import open_index, open_index_erasing, read_index
 from integrator_audit.postgresql.index import PostgresIndex
 from tests.unit.audit.index_contract import IndexContract, build, labels, places
@@ -59,6 +60,30 @@ class TestPostgresIndex(IndexContract):
     @pytest.fixture
     def kept(self, database: str) -> DatabaseIndex:
         return DatabaseIndex(database)
+
+
+@pytest.mark.parametrize("value", ["text USING 'page'", "jsonb USING '{}'::jsonb", "bytea[] USING ARRAY[data]"])
+def test_a_page_of_another_type_is_damage(database: str, value: str) -> None:
+    kept = DatabaseIndex(database)
+    index = kept.open()
+    build(index, [label + places(at) for at, label in enumerate(labels(3))])
+    kept.damage(f"ALTER TABLE page ALTER data TYPE {value}")
+    for read in (lambda: list(index.pages(7, Trie.PERSONS)), lambda: index.page(7, Trie.PERSONS, 0, 0)):
+        with pytest.raises(Tampered) as caught:
+            read()
+        assert caught.value.code == "index-damaged"
+    index.close()
+
+
+def test_an_index_in_which_a_view_took_the_place_of_a_table_is_not_read(database: str) -> None:
+    kept = DatabaseIndex(database)
+    kept.open().close()
+    kept.damage("ALTER TABLE page RENAME TO before")
+    kept.damage("CREATE VIEW page AS SELECT before.* FROM before, pg_sleep(1000)")
+    for read in (kept.open, kept.open_erasing, kept.read_only):
+        with pytest.raises(Tampered) as caught:
+            read()
+        assert caught.value.code == "index-damaged"
 
 
 def test_a_sealer_that_was_fenced_writes_nothing(database: str) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from integrator_audit import LedgerReader, LedgerWriter, RawLog, Refused, Signer, Vault
+from integrator_audit import LedgerReader, LedgerWriter, RawLog, Refused, Signer, Tampered, Vault
 from integrator_audit.keystore import KeyStore
 from integrator_audit.postgresql.raw import SHAPE, PostgresRows
+from integrator_audit.postgresql.reading import PostgresReading
 from tests.unit.audit.audit_samples import GENERATION_KEY, ORIGIN, entry
-from tests.unit.audit.ledger_contract import OTHER_ORIGIN, LedgerContract, check, open_ledger
+from tests.unit.audit.ledger_contract import OTHER_ORIGIN, SIZE, LedgerContract, check, open_ledger
 
 SCHEMA = "ledger_s0_2026h2"
 _FLIP = """
@@ -130,6 +131,11 @@ class TestPostgresLedger(LedgerContract):
             "CREATE RULE quiet AS ON DELETE TO entry DO INSTEAD NOTHING",
             "ALTER TABLE entry ENABLE ROW LEVEL SECURITY",
             "CREATE VIEW seen AS SELECT 1",
+            "CREATE FUNCTION sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT $1'",
+            "CREATE OPERATOR <> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = int8eq)",
+            "CREATE TABLE pg_class AS SELECT * FROM pg_catalog.pg_class WHERE false",
+            "ALTER TABLE entry SET UNLOGGED",
+            "ALTER TABLE recipient ADD COLUMN more bigint GENERATED ALWAYS AS (seal) STORED",
         ],
     )
     def test_a_schema_that_the_migrations_did_not_make_is_named(
@@ -139,6 +145,94 @@ class TestPostgresLedger(LedgerContract):
         findings = check(place, full).findings
         assert {finding.code for finding in findings} <= {"schema-wrong", "index-wrong"}
         assert findings
+
+    @pytest.mark.parametrize(
+        "statements",
+        [
+            (
+                "ALTER TABLE statement RENAME TO statement_before",
+                "CREATE VIEW statement AS SELECT n AS aid, ''::bytea AS digest, ''::bytea AS bytes"
+                " FROM generate_series(1, 1000000000000) AS n",
+            ),
+            (
+                "ALTER TABLE identity RENAME TO identity_before",
+                "CREATE VIEW identity AS SELECT before.* FROM identity_before AS before, pg_sleep(1000)",
+            ),
+            ("ALTER TABLE tile RENAME TO before", "CREATE MATERIALIZED VIEW tile AS SELECT * FROM before"),
+            (
+                "CREATE SCHEMA elsewhere",
+                f"CREATE TABLE elsewhere.more () INHERITS ({SCHEMA}.entry)",
+                "INSERT INTO elsewhere.more SELECT * FROM ONLY entry WHERE idx = 5",
+            ),
+        ],
+        ids=["endless", "asleep", "materialized", "inherited"],
+    )
+    def test_what_took_the_place_of_a_table_is_not_read_by_anybody(
+        self, place: DatabasePlace, full: KeyStore, statements: tuple[str, ...]
+    ) -> None:
+        place.change(*statements)
+        for read in (
+            lambda: check(place, full),
+            lambda: PostgresReading.read_only(place.location),
+            lambda: open_ledger(place, vault=full),
+        ):
+            with pytest.raises(Tampered) as caught:
+                read()
+            assert caught.value.code == "ledger-damaged"
+
+    @pytest.mark.parametrize(
+        ("table", "column", "other"),
+        [
+            ("entry", "at", "bigint[] USING ARRAY[at]"),
+            ("entry", "salt", "text USING 'salt'"),
+            ("statement", "bytes", "text USING 'statement'"),
+            ("checkpoint", "at", "numeric USING 'NaN'::numeric"),
+            ("tile", "data", "jsonb USING '[1]'::jsonb"),
+            ("position", "next", "bigint USING -1"),
+            ("identity", "vkey", "bytea USING ''::bytea"),
+        ],
+    )
+    def test_a_column_of_another_type_or_size_is_damage_to_every_reader(
+        self, place: DatabasePlace, full: KeyStore, table: str, column: str, other: str
+    ) -> None:
+        place.change(f"ALTER TABLE {table} ALTER {column} TYPE {other}")
+        assert not check(place, full).holds
+        reading = PostgresReading.read_only(place.location)
+        caught: list[str] = []
+        for read in (
+            reading.identity,
+            reading.head,
+            reading.positions,
+            lambda: reading.tile(0, 0),
+            lambda: list(reading.entries(0, SIZE)),
+            lambda: list(reading.rows(0, SIZE)),
+            lambda: list(reading.statements()),
+        ):
+            try:
+                read()
+            except Tampered as error:
+                caught.append(error.code)
+        reading.close()
+        assert set(caught) == {"ledger-damaged"}
+
+    def test_a_policy_that_hides_rows_is_an_error_and_not_fewer_rows(
+        self, place: DatabasePlace, full: KeyStore
+    ) -> None:
+        place.change(
+            "CREATE ROLE hidden_from LOGIN",
+            f"GRANT USAGE ON SCHEMA {SCHEMA} TO hidden_from",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO hidden_from",
+            "ALTER TABLE entry ENABLE ROW LEVEL SECURITY",
+            "CREATE POLICY hiding ON entry USING (idx > 5)",
+        )
+        try:
+            reading = PostgresReading.read_only(place.location.replace("postgres@", "hidden_from@"))
+            with pytest.raises(Refused) as caught:
+                list(reading.entries(0, 10))
+            assert caught.value.code == "ledger-permission"
+            reading.close()
+        finally:
+            place.change("DROP OWNED BY hidden_from", "DROP ROLE hidden_from")
 
     @pytest.mark.parametrize(
         ("index", "change"),

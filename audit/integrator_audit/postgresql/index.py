@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
+from integrator_audit.columns import Row, typed, typed_row
 from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
 from integrator_audit.errors import Refused
 from integrator_audit.halfyear import first_day, last_day
@@ -73,45 +74,45 @@ class PostgresIndex:
 
     def newest(self) -> int | None:
         """Return the newest day that was finished here, None when there is none."""
-        row = self._session.row("SELECT max(epoch) FROM sealed")
+        row = self._row("I", "SELECT max(epoch) FROM sealed")
         return None if row is None else row[0]
 
     def leaf(self, epoch: int) -> bytes | None:
         """Return the leaf with which a day was finished here."""
-        row = self._session.row("SELECT leaf FROM sealed WHERE epoch = %s", (epoch,))
+        row = self._row("b", "SELECT leaf FROM sealed WHERE epoch = %s", epoch)
         return None if row is None else row[0]
 
     def cut(self, epoch: int, shard: int) -> Cut | None:
         """Return where a day ends in a shard."""
         query = "SELECT shard, origin, size, note FROM cut WHERE epoch = %s AND shard = %s"
-        row = self._session.row(query, (epoch, shard))
+        row = self._row("itib", query, epoch, shard)
         return None if row is None else Cut._make(row)
 
     def shape(self, epoch: int, trie: Trie) -> Shape | None:
         """Return how a day's trie lies in pages; None when the day has no such trie."""
-        row = self._session.row("SELECT leaves, bits FROM trie WHERE epoch = %s AND trie = %s", (epoch, int(trie)))
+        row = self._row("ii", "SELECT leaves, bits FROM trie WHERE epoch = %s AND trie = %s", epoch, int(trie))
         return None if row is None else Shape._make(row)
 
     def page(self, epoch: int, trie: Trie, level: int, number: int) -> bytes | None:
         """Return one page."""
         query = "SELECT data FROM page WHERE epoch = %s AND trie = %s AND level = %s AND number = %s"
-        row = self._session.row(query, (epoch, int(trie), level, number))
+        row = self._row("b", query, epoch, int(trie), level, number)
         return None if row is None else row[0]
 
     def pages(self, epoch: int, trie: Trie) -> Iterator[Page]:
         """Yield the pages of level 0 in the order of their labels."""
         query = "SELECT level, number, data FROM page WHERE epoch = %s AND trie = %s AND level = 0 ORDER BY number"
-        return map(Page._make, self._streamed(query, epoch, int(trie)))
+        return map(Page._make, self._streamed("iib", query, epoch, int(trie)))
 
     def places(self, epoch: int, trie: Trie, label: bytes) -> Iterator[bytes]:
         """Yield the list of a label that is too long for its page, in pieces of whole places, ascending."""
         query = "SELECT data FROM place WHERE epoch = %s AND trie = %s AND label = %s ORDER BY id"
-        return (data for (data,) in self._streamed(query, epoch, int(trie), label))
+        return (data for (data,) in self._streamed("b", query, epoch, int(trie), label))
 
     def altered(self, period: int) -> Iterator[Altered]:
         """Yield the lists of persons in a half-year's days that had lost entries when the half-year closed."""
         query = 'SELECT epoch, was, "left" FROM altered WHERE epoch BETWEEN %s AND %s ORDER BY epoch, id'
-        return map(Altered._make, self._streamed(query, first_day(period), last_day(period)))
+        return map(Altered._make, self._streamed("ibb", query, first_day(period), last_day(period)))
 
     def begin(self, epoch: int) -> None:
         """Forget all of this day and later ones: a sealing that did not come to its leaf."""
@@ -196,8 +197,12 @@ class PostgresIndex:
             self._lease.confirm()
             yield
 
-    def _streamed(self, query: LiteralString, *parameters: object) -> Iterator[Any]:
-        return self._session.stream(query, parameters)
+    def _row(self, types: str, query: LiteralString, *parameters: object) -> Row | None:
+        return typed_row(types, self._session.row(query, parameters or None), what="index")
+
+    def _streamed(self, types: str, query: LiteralString, *parameters: object) -> Iterator[Any]:
+        for row in self._session.stream(query, parameters):
+            yield typed(types, [row], what="index")[0]
 
 
 def _connect(url: str, origin: str | None, *, writing: bool) -> Session:

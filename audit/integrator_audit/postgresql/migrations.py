@@ -4,6 +4,7 @@
   brings the schema further. Families are `ledger`, `vault` and `index`, one to a schema.
 - Each is one transaction together with its row in the table `migration`.
 - Reading never migrates, and a schema that a newer version made is refused by both.
+- A table whose place something else has taken is read by neither: a view may have rows without end, or run for ever.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ _VERSIONS: Final = (
     "applied timestamptz NOT NULL DEFAULT clock_timestamp())"
 )
 
+_NO_TABLES: Final = (
+    "SELECT relname::text FROM pg_class c WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
+    " AND (relkind IN ('p', 'v', 'm', 'f') OR EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhparent, inhrelid)))"
+)
+"""Names of what has rows in a schema and is not an ordinary table that stands alone."""
+
 
 def scripts(family: Family) -> list[str]:
     """Return the migrations of a family, the first being number 1."""
@@ -37,7 +44,7 @@ def scripts(family: Family) -> list[str]:
 def migrate(session: Session, family: Family) -> None:
     """Bring a schema to the newest number, making it where it is absent. The caller holds the lock of the writer.
 
-    Raises `Refused` (`…-format`, `…-newer`, `…-permission`).
+    Raises `Refused` (`…-format`, `…-newer`, `…-permission`), `Tampered` (`…-damaged`).
     """
     todo = scripts(family)
     done = _done(session, family)
@@ -83,6 +90,14 @@ def _done(session: Session, family: Family) -> int | None:
     }
     if not tables:
         return None
+    ours = {"migration", *re.findall(r"^CREATE TABLE (\w+)", "\n".join(scripts(family)), re.MULTILINE)}
+    for (name,) in session.rows(_NO_TABLES, (session.schema,)):
+        if name in ours:
+            message = (
+                f"{name} in {session.schema} of {session.where} is not the table that the {family} had: it is a view, "
+                "has partitions, or shares its rows with another table. It is not read; look at who may change it"
+            )
+            raise Tampered(f"{family}-damaged", message)
     rows = session.rows("SELECT number, family FROM migration ORDER BY number") if "migration" in tables else []
     numbers, families = [row[0] for row in rows], {row[1] for row in rows}
     if "migration" not in tables or numbers != list(range(1, len(numbers) + 1)) or families - {family}:

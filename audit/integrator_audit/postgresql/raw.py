@@ -25,6 +25,8 @@ SHAPE: Final = """
 SELECT line FROM (
   SELECT relname || '.' || attname || ' ' || format_type(atttypid, atttypmod) || ' '
     || CASE WHEN attnotnull THEN 'not null' ELSE 'null' END || ' ' || attstorage::text
+    || CASE WHEN attgenerated = '' THEN '' ELSE ' generated' END
+    || CASE WHEN attcollation IN (0, '"default"'::regcollation, '"C"'::regcollation) THEN '' ELSE ' collated' END
   FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
   WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
   UNION ALL
@@ -42,6 +44,13 @@ SELECT line FROM (
   WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal
   UNION ALL
   SELECT 'rule ' || rulename || ' on ' || tablename FROM pg_rules WHERE schemaname = current_schema()
+  UNION ALL
+  SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+  UNION ALL
+  SELECT 'operator ' || oprname FROM pg_operator WHERE oprnamespace = current_schema()::regnamespace
+  UNION ALL
+  SELECT relname || ' is not logged' FROM pg_class
+  WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relpersistence <> 'p'
   UNION ALL
   SELECT 'policies on ' || relname FROM pg_class
   WHERE relnamespace = current_schema()::regnamespace AND (relrowsecurity OR relforcerowsecurity)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, Final, LiteralString
 
+from integrator_audit.columns import typed, typed_row
 from integrator_audit.errors import Refused
 from integrator_audit.postgresql.address import Address
 from integrator_audit.postgresql.migrations import check_migrated
-from integrator_audit.postgresql.session import Session
+from integrator_audit.postgresql.session import STREAMED, Row, Session
 from integrator_audit.store import BLOCK_BITS, EntryRow, Erasure, Ground, Head, Identity, SetAside, block_of
 from integrator_audit.stores import LOG_SCHEMA, schema_of
 from integrator_audit.tiles import TileRow
@@ -26,6 +28,9 @@ ENTRY_COLUMNS: Final = (
     " ''::bytea, kv, pk, entry.seal FROM entry LEFT JOIN recipient USING (rid) LEFT JOIN statement USING (aid)"
 )
 """Columns in the order of `EntryRow`; the commitment is computed by who checks it."""
+
+_ENTRY_TYPES: Final = "iBtimiobbbbbbvBi"
+"""Their types, as `columns` names them, like those of all queries here."""
 
 _BY_SUBJECT: Final = (
     "SELECT idx FROM entry WHERE (idx >> 15) = ANY(%s::bigint[]) AND subject = %s AND subject IS NOT NULL AND listed"
@@ -63,7 +68,7 @@ class PostgresReading:
 
     def identity(self) -> Identity | None:
         """Return which log this is, or None when the schema is new."""
-        row = self.session.row("SELECT origin, vkey, kind FROM identity")
+        row = self._row("ttt", "SELECT origin, vkey, kind FROM identity")
         return None if row is None else Identity(*row)
 
     def head(self) -> Head | None:
@@ -76,7 +81,7 @@ class PostgresReading:
 
     def published(self) -> tuple[int, bytes] | None:
         """Return the newest published size and its note with the cosignatures, or None."""
-        row = self.session.row("SELECT size, note FROM published ORDER BY size DESC LIMIT 1")
+        row = self._row("ib", "SELECT size, note FROM published ORDER BY size DESC LIMIT 1")
         return None if row is None else (row[0], row[1])
 
     def is_closed(self) -> bool:
@@ -85,30 +90,29 @@ class PostgresReading:
 
     def tile(self, level: int, index: int) -> TileRow | None:
         """Return a tile as wide as it is now."""
-        query = "SELECT level, n, width, data, nodes FROM tile WHERE level = %s AND n = %s"
-        row = self.session.row(query, (level, index))
-        return None if row is None else TileRow._make(row)
+        row = self._row("ibb", "SELECT width, data, nodes FROM tile WHERE level = %s AND n = %s", level, index)
+        return None if row is None else TileRow(level, index, *row)
 
     def entry(self, index: int) -> EntryRow | None:
         """Return one entry; its commitment is computed by who checks it and is empty here."""
-        row = self.session.row(f"{ENTRY_COLUMNS} WHERE idx = %s", (index,))
+        row = self._row(_ENTRY_TYPES, f"{ENTRY_COLUMNS} WHERE idx = %s", index)
         return None if row is None else EntryRow._make(row)
 
     def entries(self, start: int, stop: int) -> Iterator[EntryRow]:
         """Yield the entries from `start` to before `stop` in the order of their indices."""
-        return map(EntryRow._make, self._ranged(ENTRY_COLUMNS, start, stop))
+        return map(EntryRow._make, self._ranged(_ENTRY_TYPES, ENTRY_COLUMNS, start, stop))
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Yield (index, number of its statement, moment in ms or 0 when erased) of entries, by index."""
-        return self._ranged("SELECT idx, aid, at FROM entry", start, stop)
+        return self._ranged("iim", "SELECT idx, aid, at FROM entry", start, stop)
 
     def statements(self) -> Iterator[tuple[int, bytes]]:
         """Yield each distinct part A with its number, by number."""
-        return self._streamed("SELECT aid, bytes FROM statement ORDER BY aid")
+        return self._streamed("ib", "SELECT aid, bytes FROM statement ORDER BY aid")
 
     def statement(self, number: int) -> bytes | None:
         """Return the part A with this number."""
-        row = self.session.row("SELECT bytes FROM statement WHERE aid = %s", (number,))
+        row = self._row("b", "SELECT bytes FROM statement WHERE aid = %s", number)
         return None if row is None else row[0]
 
     def indices_of(self, subject: bytes, before: int, limit: int) -> list[int]:
@@ -117,7 +121,7 @@ class PostgresReading:
 
     def indices_to(self, recipient: str, before: int, limit: int) -> list[int]:
         """Return at most `limit` indices of a recipient's entries below `before`, newest first."""
-        row = self.session.row("SELECT rid FROM recipient WHERE name = %s", (recipient,))
+        row = self._row("i", "SELECT rid FROM recipient WHERE name = %s", recipient)
         return [] if row is None else self._newest(_BY_RECIPIENT, row[0], before, limit)
 
     def persons_between(self, start: int, stop: int) -> Iterator[tuple[bytes, list[int]]]:
@@ -126,7 +130,7 @@ class PostgresReading:
             "SELECT subject, array_agg(idx ORDER BY idx) FROM entry WHERE (idx >> 15) BETWEEN %s AND %s"
             " AND idx >= %s AND idx < %s AND subject IS NOT NULL AND listed GROUP BY subject"
         )
-        return self._grouped(query, start, stop)
+        return self._grouped("ba", query, start, stop)
 
     def recipients_between(self, start: int, stop: int) -> Iterator[tuple[str, list[int]]]:
         """Yield each recipient with entries in [start, stop) once, with their indices ascending, erased ones too."""
@@ -135,59 +139,67 @@ class PostgresReading:
             " WHERE (idx >> 15) BETWEEN %s AND %s AND idx >= %s AND idx < %s AND rid IS NOT NULL GROUP BY rid) AS found"
             " JOIN recipient USING (rid)"
         )
-        return self._grouped(query, start, stop)
+        return self._grouped("ta", query, start, stop)
 
     def unlisted_between(self, start: int, stop: int) -> list[int]:
         """Return the indices of the entries in [start, stop) that are not listed under persons, ascending."""
         query = "SELECT idx FROM entry WHERE NOT listed AND idx >= %s AND idx < %s ORDER BY idx"
-        return [index for (index,) in self.session.rows(query, (start, stop))]
+        return [index for (index,) in typed("i", self.session.rows(query, (start, stop)))]
 
     def with_retention(self, years: int, start: int, stop: int) -> Iterator[int]:
         """Yield the indices in [start, stop) of entries that are kept so long and are not erased, ascending."""
-        for index, kept, gone in self._ranged("SELECT idx, years, length(body) = 0 FROM entry", start, stop):
+        query: LiteralString = "SELECT idx, years, length(body) = 0 FROM entry"
+        for index, kept, gone in self._ranged("iio", query, start, stop):
             if kept == years and not gone:
                 yield index
 
     def erased(self, index: int) -> Ground | None:
         """Return why an entry was erased, or None when it was not."""
-        row = self.session.row("SELECT ground FROM erased WHERE idx = %s", (index,))
+        row = self._row("t", "SELECT ground FROM erased WHERE idx = %s", index)
         return None if row is None else row[0]
 
     def erasures(self, start: int, stop: int) -> Iterator[Erasure]:
         """Yield what was erased in [start, stop), by index."""
-        return map(Erasure._make, self._ranged("SELECT idx, ground FROM erased", start, stop))
+        return map(Erasure._make, self._ranged("it", "SELECT idx, ground FROM erased", start, stop))
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next position to read by (topic, partition)."""
-        rows = self.session.rows("SELECT topic, part, next FROM position")
+        rows = typed("tii", self.session.rows("SELECT topic, part, next FROM position"))
         return {(topic, partition): position for topic, partition, position in rows}
 
     def set_asides(self) -> list[SetAside]:
         """Return the records that were set aside, by topic, partition and position."""
         query = "SELECT topic, part, position, reason FROM set_aside ORDER BY topic, part, position"
-        return [SetAside(*row) for row in self.session.rows(query)]
+        return [SetAside(*row) for row in typed("tiit", self.session.rows(query))]
 
     def _head(self, where: LiteralString, *parameters: object) -> Head | None:
         query = f"SELECT size, root, note, consumed, at FROM checkpoint {where}"  # noqa: S608  constants
-        row = self.session.row(query, parameters or None)
+        row = self._row("ibbbm", query, *parameters)
         return None if row is None else Head(*row)
 
-    def _ranged(self, query: LiteralString, start: int, stop: int) -> Iterator[Any]:
-        return self._streamed(f"{query} WHERE idx >= %s AND idx < %s ORDER BY idx", start, stop)
+    def _row(self, types: str, query: LiteralString, *parameters: object) -> Row | None:
+        return typed_row(types, self.session.row(query, parameters or None))
 
-    def _grouped(self, query: LiteralString, start: int, stop: int) -> Iterator[Any]:
+    def _ranged(self, types: str, query: LiteralString, start: int, stop: int) -> Iterator[Any]:
+        return self._streamed(types, f"{query} WHERE idx >= %s AND idx < %s ORDER BY idx", start, stop)
+
+    def _grouped(self, types: str, query: LiteralString, start: int, stop: int) -> Iterator[Any]:
         if start >= stop:
             return iter(())
-        return self._streamed(query, block_of(start), block_of(stop - 1), start, stop)
+        return self._streamed(types, query, block_of(start), block_of(stop - 1), start, stop)
 
-    def _streamed(self, query: LiteralString, *parameters: object) -> Iterator[Any]:
-        return self.session.stream(query, parameters or None)
+    def _streamed(self, types: str, query: LiteralString, *parameters: object) -> Iterator[Any]:
+        rows = self.session.stream(query, parameters or None)
+        while some := list(islice(rows, STREAMED)):
+            yield from typed(types, some)
 
     def _newest(self, query: LiteralString, key: object, before: int, limit: int) -> list[int]:
         found: list[int] = []
-        (last,) = self.session.row("SELECT coalesce(max(idx), -1) FROM entry") or (-1,)
+        (newest,) = self._row("I", "SELECT max(idx) FROM entry") or (None,)
+        last = -1 if newest is None else newest
         for blocks in _blocks(block_of(min(before - 1, last))):
-            found += [index for (index,) in self.session.rows(query, (blocks, key, before, limit - len(found)))]
+            rows = self.session.rows(query, (blocks, key, before, limit - len(found)))
+            found += [index for (index,) in typed("i", rows)]
             if len(found) >= limit:
                 break
         return found

@@ -3,7 +3,8 @@
 - A session that holds a lease is made once. When it is lost it stays lost; who owns it opens anew.
 - Any other connects again by itself, outside of a transaction: whether what it had was lost shows only when it is used,
   so what reads or begins there is asked once more.
-- Statements name tables without their schema: the session's search path is that schema and nothing else.
+- Statements name tables without their schema: the session's search path is that schema, and PostgreSQL's own names go
+  before it. Whoever may change the schema cannot put a table, function or operator in the place of one of the server's.
 - Not safe to share between threads; its owners hold a lock.
 """
 
@@ -41,8 +42,8 @@ _WRITING: Final = (
     "SET tcp_keepalives_interval = 10",
     "SET tcp_keepalives_count = 3",
 )
-# Compiling a query takes longer than any of ours runs.
-_ALWAYS: Final = ("SET jit = off",)
+# Compiling a query takes longer than any of ours runs. A policy that would hide rows from us is an error instead.
+_ALWAYS: Final = ("SET jit = off", "SET row_security = off")
 DURABLE: Final = {"synchronous_commit": ("on", "remote_apply"), "fsync": ("on",), "full_page_writes": ("on",)}
 
 
@@ -215,7 +216,8 @@ class Session:
                     found = connection.info.server_version // 10_000
                     message = f"{self.where} runs PostgreSQL {found}; the {self.what} needs {MIN_VERSION} or later"
                     raise Refused(f"{self.what}-server", message)
-                connection.execute(sql.SQL("SET search_path TO {}, pg_catalog").format(sql.Identifier(self.schema)))
+                # Not named, pg_catalog is searched first; named, pg_temp is searched last.
+                connection.execute(sql.SQL("SET search_path TO {}, pg_temp").format(sql.Identifier(self.schema)))
                 if self._writing:
                     self._check_durable(connection)
                 for statement in (*_ALWAYS, *(_WRITING if self._writing else ())):
