@@ -66,8 +66,8 @@ class TableCheck:
         """Check that the draws cover the log without a gap, each beginning with the salt of its first entry."""
         due = 0
         for first, count, salt, drawn in self._rows.draws():
-            if type(count) is not int:
-                self._findings.add("draw-wrong", f"row of draw {first}", "it does not say how many entries it is of")
+            if type(first) is not int or type(count) is not int:
+                self._findings.add("draw-wrong", f"row of draw {first}", "it does not say which entries it is of")
                 return
             if first != due or count < 1 or salt != drawn:
                 message = "the draw does not follow on the one before, or its salt is not that of its first entry"

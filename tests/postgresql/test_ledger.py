@@ -215,6 +215,24 @@ class TestPostgresLedger(LedgerContract):
         reading.close()
         assert set(caught) == {"ledger-damaged"}
 
+    @pytest.mark.parametrize(
+        ("table", "column", "other"),
+        [
+            ("recipient", "rid", "bigint[] USING ARRAY[rid]"),
+            ("recipient", "name", "jsonb USING to_jsonb(name)"),
+            ("statement", "bytes", "jsonb USING '[1]'::jsonb"),
+            ("draw", "first", "numeric"),
+            ("draw", "count", "interval USING '1 day'::interval"),
+            ("checkpoint", "root", "bytea[] USING ARRAY[root]"),
+            ("set_aside", "reason", "timestamptz USING 'infinity'::timestamptz"),
+        ],
+    )
+    def test_a_column_of_a_type_that_no_file_has_is_a_finding(
+        self, place: DatabasePlace, full: KeyStore, table: str, column: str, other: str
+    ) -> None:
+        place.change(f"ALTER TABLE {table} ALTER {column} TYPE {other}")
+        assert "schema-wrong" in {finding.code for finding in check(place, full).findings}
+
     def test_a_policy_that_hides_rows_is_an_error_and_not_fewer_rows(
         self, place: DatabasePlace, full: KeyStore
     ) -> None:

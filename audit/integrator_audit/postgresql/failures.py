@@ -54,6 +54,7 @@ TABLE: Final[dict[str, _Maker]] = {
     "23": _REPEATED,
     "23502": _DAMAGED,
     "22021": _TEXT,
+    "22P02": _FOREIGN,  # a column of another type, compared with a constant of ours
     "25006": _READ_ONLY,
     "25P03": _LOST,  # idle_in_transaction_session_timeout
     "28": _LOGIN,
@@ -88,7 +89,10 @@ def translate(error: psycopg.Error, what: str, where: str) -> AuditError:
     """Return our error; `what` (ledger, vault) starts its code, `where` names host and database."""
     state = error.sqlstate
     if state is None:
-        return (_TEXT if isinstance(error, psycopg.DataError) else _LOST)(what, where)
+        if isinstance(error, psycopg.DataError):
+            # The driver takes no text with a zero byte, and reads no value that Python has not, such as a year 200000.
+            return (_TEXT if "NUL" in str(error) else _FOREIGN)(what, where)
+        return _LOST(what, where)
     ours = (TABLE.get(state) or TABLE.get(state[:2]) or _OTHER)(what, where)
     # Class 42 names tables and columns, never what is in them.
     ours.message += (

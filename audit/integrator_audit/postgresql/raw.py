@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from importlib import resources
 from typing import Any, Final, LiteralString, cast
 
+from integrator_audit.errors import Tampered
 from integrator_audit.postgresql.reading import ENTRY_COLUMNS, log_session
 from integrator_audit.postgresql.session import Session
 from integrator_audit.rawrows import RawEntry, Wrong
@@ -70,6 +71,7 @@ _INDEXES: Final = {
     ),
     "unlisted": ("SELECT '' AS key, idx FROM entry WHERE NOT listed", "ORDER BY idx"),
 }
+_PLAIN: Final = frozenset((int, bool, str, bytes, type(None)))
 _BY_INDEX: Final = ("seqscan", "bitmapscan", "sort", "incremental_sort")
 _BY_TABLE: Final = ("indexscan", "indexonlyscan", "bitmapscan")
 
@@ -96,21 +98,29 @@ class PostgresRows:
 
     def query(self, statement: str, parameters: Sequence[int] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query in bounded memory."""
-        return self._session.stream(_marked(statement), parameters or None)
+        return map(_plain, self._session.stream(_marked(statement), parameters or None))
 
     def first(self, statement: str, parameters: Sequence[int] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None."""
-        return self._session.row(_marked(statement), parameters or None)
+        row = self._session.row(_marked(statement), parameters or None)
+        return None if row is None else _plain(row)
 
     def entries(self, start: int, stop: int) -> list[RawEntry]:
         """Return the rows of entries in [start, stop)."""
-        rows = self._session.rows(f"{_ENTRIES} WHERE entry.idx >= %s AND entry.idx < %s", (start, stop))
-        return [_raw(columns) for columns in rows]
+        # What cannot be read is a finding, after which the check goes on: an error must not end its transaction.
+        self._session.run("SAVEPOINT entries")
+        try:
+            rows = self._session.rows(f"{_ENTRIES} WHERE entry.idx >= %s AND entry.idx < %s", (start, stop))
+        except Tampered:
+            self._session.run("ROLLBACK TO SAVEPOINT entries")
+            raise
+        self._session.run("RELEASE SAVEPOINT entries")
+        return [_raw(_plain(columns)) for columns in rows]
 
     def draws(self) -> Iterator[tuple[Any, ...]]:
         """Yield (first index, count, start of the first salt, start of the first entry's salt or None), by index."""
         # 16 is `DRAWN`.
-        return self._session.stream(
+        return self.query(
             "SELECT first, count, draw.salt, substr(entry.salt, 1, 16) FROM draw LEFT JOIN entry ON idx = first"
             " ORDER BY first"
         )
@@ -158,6 +168,13 @@ class PostgresRows:
             return self._session.row(query) if through in plan else None
         finally:
             self._session.run("ROLLBACK TO SAVEPOINT plans")
+
+
+def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row in which what no column of ours can hold, such as a list, is a text that fits nowhere."""
+    if _PLAIN.issuperset(map(type, row)):
+        return row
+    return tuple(value if type(value) in _PLAIN else "of another type" for value in row)
 
 
 def _marked(statement: str) -> LiteralString:
