@@ -130,6 +130,19 @@ def empty_wal(connection: sqlite3.Connection) -> None:
         raise Busy("erasure-busy", message, retry_after=BUSY_SECONDS)
 
 
+def make_tables(connection: sqlite3.Connection, schema: str, *, version: int, application: int = 0) -> None:
+    """Give a file that is new its tables and marks, in one transaction; leave any other as it is.
+
+    `schema` is of statements parted by semicolons; `version` and `application` are what SQLite keeps in a file's head.
+    """
+    with transaction(connection):
+        if is_new(connection):
+            for statement in schema.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={application}")
+            connection.execute(f"PRAGMA user_version={version}")
+
+
 def is_new(connection: sqlite3.Connection) -> bool:
     """Say whether a database holds nothing yet: somebody else's file must not get our tables."""
     return connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0

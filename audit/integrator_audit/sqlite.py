@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeVar
 
-from integrator_audit.database import empty_wal, is_new, opening, transaction, translated
+from integrator_audit.database import empty_wal, make_tables, opening, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered
 from integrator_audit.halfyear import DAY_MS
 from integrator_audit.personlists import Record
@@ -70,12 +70,7 @@ class SqliteStore(SqliteReading):
             connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
             connection.execute("PRAGMA cache_size=-200000")
             connection.execute("PRAGMA secure_delete=ON")
-            with transaction(connection):
-                if is_new(connection):
-                    for statement in SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version={FORMAT}")
+            make_tables(connection, SCHEMA, version=FORMAT, application=APPLICATION_ID)
             check_format(connection)
         store = cls(connection)
         store._statements, store._recipients = {}, {}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from integrator_audit.database import check_plain, empty_wal, is_new, opening, transaction, translated
+from integrator_audit.database import check_plain, empty_wal, make_tables, opening, transaction, translated
 from integrator_audit.errors import Refused
 from integrator_audit.vaulttables import Name, Present
 
@@ -29,6 +29,7 @@ CREATE TABLE label (period INTEGER NOT NULL, pseudonym BLOB NOT NULL, generation
   wrapped BLOB NOT NULL, PRIMARY KEY (period, pseudonym)) WITHOUT ROWID
 """
 _INSERT: Final = {"refuse": "INSERT INTO", "keep": "INSERT OR IGNORE INTO", "replace": "INSERT OR REPLACE INTO"}
+_FIRST_ROW: Final = "; INSERT INTO destruction VALUES (0)"
 
 
 class SqliteVaultTables:
@@ -43,12 +44,7 @@ class SqliteVaultTables:
         """Open the file, or create it with empty tables. Raises `Refused` (`vault-format`)."""
         with opening(path, what="vault") as connection:
             connection.execute("PRAGMA secure_delete=ON")
-            with transaction(connection):
-                if is_new(connection):
-                    for statement in SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute("INSERT INTO destruction VALUES (0)")
-                    connection.execute(f"PRAGMA user_version={FORMAT}")
+            make_tables(connection, SCHEMA + _FIRST_ROW, version=FORMAT)
             _check_format(connection)
         return cls(connection)
 

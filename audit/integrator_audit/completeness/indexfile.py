@@ -16,7 +16,7 @@ from typing import IO
 
 from integrator_audit.columns import typed
 from integrator_audit.completeness.index import Altered, Cut, Page, Shape, Trie
-from integrator_audit.database import check_plain, empty_wal, is_new, opening, transaction, translated
+from integrator_audit.database import check_plain, empty_wal, make_tables, opening, transaction, translated
 from integrator_audit.errors import Busy, Invalid, Refused, Tampered, Unavailable
 from integrator_audit.halfyear import first_day, last_day
 
@@ -58,12 +58,7 @@ class SqliteIndex:
         try:
             with opening(path, what="index", page_size=PAGE_SIZE) as connection:
                 connection.execute("PRAGMA secure_delete=ON")
-                with transaction(connection):
-                    if is_new(connection):
-                        for statement in SCHEMA.split(";"):
-                            connection.execute(statement)
-                        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                        connection.execute(f"PRAGMA user_version={FORMAT}")
+                make_tables(connection, SCHEMA, version=FORMAT, application=APPLICATION_ID)
                 _check_format(connection)
         except BaseException:
             lock.close()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from integrator_audit.columns import damaged, typed, typed_row
-from integrator_audit.database import check_plain, is_new, opening, transaction, translated
+from integrator_audit.database import check_plain, is_new, make_tables, opening, transaction, translated
 from integrator_audit.errors import Refused, Tampered, Unavailable
 from integrator_audit.findings import Progress, no_progress
 from integrator_audit.searching.log import SearchedLog
@@ -70,11 +70,7 @@ class IndexFile:
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA secure_delete=ON")
             if is_new(connection):
-                with transaction(connection):
-                    for statement in _SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version={_FORMAT}")
+                make_tables(connection, _SCHEMA, version=_FORMAT, application=_APPLICATION_ID)
             _check_format(connection)
         return cls(connection)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from integrator_audit.checkpoint import TreeHead, read_head
 from integrator_audit.columns import damaged
-from integrator_audit.database import check_plain, is_new, opening, transaction, translated
+from integrator_audit.database import check_plain, make_tables, opening, translated
 from integrator_audit.errors import AuditError, Invalid, Refused, Tampered, Unavailable
 from integrator_audit.merkle import EMPTY_ROOT, verify_consistency
 from integrator_audit.note import Note, NoteKey, join_note, verify_note
@@ -80,12 +80,7 @@ class Witness:
             )
             raise Tampered("witness-damaged", message)
         with opening(path, what="witness") as connection:
-            with transaction(connection):
-                if is_new(connection):
-                    for statement in _SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version={FORMAT}")
+            make_tables(connection, _SCHEMA, version=FORMAT, application=APPLICATION_ID)
             marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
             if marks != [APPLICATION_ID, FORMAT]:
                 raise Refused("witness-file", f"{path} is not the file of a witness of this version")
